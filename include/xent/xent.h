@@ -1,0 +1,338 @@
+/* xent: cross-entropy on the CPU. This file is the whole C ABI and its manual (C99, ASCII).
+ *
+ * Start with xent_softmax_cross_entropy at the end: it takes logits and labels and writes whichever of
+ * loss, log-sum-exp and gradient you ask for. Before it stand the types it needs, from simple to advanced.
+ *
+ *     double loss;
+ *     xent_logits logits = xent_logits_rows(x, XENT_F32, rows, classes);
+ *     xent_targets labels = xent_targets_labels(y, XENT_I64);
+ *     xent_softmax_outputs out = xent_softmax_outputs_none();
+ *     out.total = &loss;
+ *     if (xent_softmax_cross_entropy(&logits, &labels, NULL, &out) != XENT_OK) puts(xent_last_error());
+ *
+ * Promises of every function:
+ *   - Any thread may call it at any time. Nothing is printed; the process is never aborted or exited; no exception
+ *     leaves the library. (One case is out of our hands: GNU OpenMP ends the process when it cannot create a thread.
+ *     With num_threads = 1, or with a runner of your own, OpenMP is not entered.)
+ *   - Results have the same bits for every thread count, alignment and position of a row in its batch, from run to
+ *     run, and on every instruction set that has fused multiply-add.
+ *   - The caller's floating-point environment (rounding, flush-to-zero, flags) neither matters nor changes.
+ *   - On an error no output byte has been written, and xent_last_error() says what was wrong.
+ */
+#ifndef XENT_XENT_H_
+#define XENT_XENT_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define XENT_VERSION_MAJOR 0
+#define XENT_VERSION_MINOR 1
+#define XENT_VERSION_PATCH 0
+
+#if defined(_WIN32)
+#define XENT_API
+#else
+#define XENT_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------ status */
+
+/* What a call returns. The numbers are pinned for ever; new ones may be added. */
+typedef int32_t xent_status;
+enum {
+  XENT_OK = 0,
+  XENT_INVALID_ARGUMENT = 1, /* a null pointer, a bad size, stride, enumerator or number */
+  XENT_INVALID_LABEL = 2,    /* a label is neither ignored nor in [0, classes) */
+  XENT_OVERLAP = 3,          /* two buffers overlap in a way that is not allowed */
+  XENT_SIZE_OVERFLOW = 4,    /* rows * classes * size does not fit the address space */
+  XENT_UNSUPPORTED = 5,      /* a combination that this version does not offer */
+  XENT_VERSION_MISMATCH = 6, /* struct_size belongs to another version of this header */
+  XENT_OUT_OF_MEMORY = 7,    /* reserved: no call of this version allocates */
+  XENT_EMPTY_MEAN = 8,       /* a mean over no rows, with XENT_EMPTY_MEAN_ERROR */
+  XENT_RUNNER_FAILED = 9     /* the caller's runner did not run every task once; outputs are undefined */
+};
+
+/* The name of a status, for example "XENT_INVALID_LABEL"; "unknown status" for any other number. Never NULL.
+ * Threads: any. Errors: none. Since: 0.1 */
+XENT_API const char* xent_status_name(xent_status status);
+
+/* One sentence on the last call of this thread that failed; it names the argument and its value, for example
+ * "labels[17] is 50257; classes is 50257 and ignore_index is -100". "" if none has failed. Never NULL.
+ * The text stays valid until the next failing call of the same thread.
+ * Threads: each thread has its own. Errors: none. Since: 0.1 */
+XENT_API const char* xent_last_error(void);
+
+/* ----------------------------------------------------------------- library */
+
+/* The version of the library that runs: major * 10000 + minor * 100 + patch, and as text ("0.1.0").
+ * Threads: any. Errors: none. Since: 0.1 */
+XENT_API int32_t xent_version(void);
+XENT_API const char* xent_version_string(void);
+
+/* How the library was built: version, compiler, build type and instruction sets, as one line of text.
+ * Threads: any. Errors: none. Since: 0.1 */
+XENT_API const char* xent_build_info(void);
+
+/* Instruction sets compiled into the library, best first: xent_isa_name(i) for i in [0, xent_isa_count()), for
+ * example "avx512", "avx2", "sse4", "ssse3", "scalar"; NULL for any other i. xent_isa_supported(i) is 1 where this
+ * machine can run number i, else 0.
+ * Threads: any. Errors: none. Since: 0.1 */
+XENT_API int32_t xent_isa_count(void);
+XENT_API const char* xent_isa_name(int32_t index);
+XENT_API int32_t xent_isa_supported(int32_t index);
+
+/* The instruction set that calls use now: the best one that the machine supports and the cap allows.
+ * Threads: any. Errors: none. Since: 0.1 */
+XENT_API const char* xent_isa_chosen(void);
+
+/* Caps the instruction set of later calls, process-wide: nothing better than `name` is used. NULL lifts the cap.
+ * The environment variable XENT_MAX_ISA sets the cap at the first call (a name that is not known is disregarded).
+ * Capping this library does not change other users of Highway in the process.
+ * Reads: name, compared without regard to case. Writes: nothing.
+ * Threads: any; calls that already run are not affected.
+ * Errors: XENT_INVALID_ARGUMENT, not a name of xent_isa_name; XENT_UNSUPPORTED, the machine cannot run it.
+ * Since: 0.1 */
+XENT_API xent_status xent_isa_cap(const char* name);
+
+/* The number of threads that a call uses at most, when its options say 0. It starts as XENT_NUM_THREADS if that is
+ * a positive number, else as what OpenMP would use (OMP_NUM_THREADS, or the processors of the process).
+ * OpenMP's own settings are never changed. Small work runs on fewer threads, and a call from inside an OpenMP
+ * parallel region, or in a forked child of a process that had threads, runs on one.
+ * xent_set_num_threads(0) goes back to the start value.
+ * Threads: any. Errors: XENT_INVALID_ARGUMENT for a negative number. Since: 0.1 */
+XENT_API int32_t xent_num_threads(void);
+XENT_API xent_status xent_set_num_threads(int32_t num_threads);
+
+/* Runs tasks on threads of the caller's own, in place of OpenMP. `run` must call task(task_context, i) exactly once
+ * for every i in [0, tasks), from any threads and in any order, and return when all have ended. The task does not
+ * throw. `concurrency` (>= 1) is how many tasks can run at a time. Results do not depend on any of it. */
+typedef struct xent_parallel_runner {
+  void (*run)(void* context, int64_t tasks, void (*task)(void* task_context, int64_t index), void* task_context);
+  void* context;
+  int32_t concurrency;
+  int32_t reserved; /* 0 */
+} xent_parallel_runner;
+
+/* ------------------------------------------------------------------- types */
+
+/* The type of an array's elements. bf16 and f16 are 2-byte words; arithmetic on them is done in f32. */
+typedef int32_t xent_dtype;
+enum {
+  XENT_F32 = 1,
+  XENT_F64 = 2,
+  XENT_BF16 = 3,
+  XENT_F16 = 4,
+  XENT_U8 = 16,
+  XENT_I8 = 17,
+  XENT_U16 = 18,
+  XENT_I16 = 19,
+  XENT_I32 = 20,
+  XENT_U32 = 21,
+  XENT_I64 = 22
+};
+
+/* Bytes per element of a dtype; 0 for a number that is not one.
+ * Threads: any. Errors: none. Since: 0.1 */
+XENT_API int32_t xent_dtype_size(xent_dtype dtype);
+
+/* Logits x[o][j][i], o in [0, outer), class j in [0, classes), i in [0, inner), at
+ * data + o * outer_stride + j * class_stride + i * inner_stride, strides in elements. There are outer * inner rows
+ * of `classes` logits each; row r is (o, i) with r = o * inner + i.
+ * This version takes inner == 1 and class_stride == 1: matrices [rows, classes], rows padded or not. */
+typedef struct xent_logits {
+  const void* data;
+  xent_dtype dtype; /* XENT_F32, XENT_F64, XENT_BF16 or XENT_F16 */
+  int32_t reserved; /* 0 */
+  int64_t outer;
+  int64_t classes;
+  int64_t inner;
+  int64_t outer_stride;
+  int64_t class_stride;
+  int64_t inner_stride;
+} xent_logits;
+
+/* A matrix [rows, classes] whose rows start row_stride elements apart (row_stride >= classes). */
+static inline xent_logits xent_logits_strided(const void* data, xent_dtype dtype, int64_t rows, int64_t classes,
+                                              int64_t row_stride) {
+  xent_logits logits;
+  logits.data = data;
+  logits.dtype = dtype;
+  logits.reserved = 0;
+  logits.outer = rows;
+  logits.classes = classes;
+  logits.inner = 1;
+  logits.outer_stride = row_stride;
+  logits.class_stride = 1;
+  logits.inner_stride = 1;
+  return logits;
+}
+
+/* A matrix [rows, classes] without gaps. */
+static inline xent_logits xent_logits_rows(const void* data, xent_dtype dtype, int64_t rows, int64_t classes) {
+  return xent_logits_strided(data, dtype, rows, classes, classes);
+}
+
+/* What each row should be. This version knows labels: one class per row, as integers. */
+typedef int32_t xent_target_kind;
+enum { XENT_TARGET_LABELS = 1 };
+
+typedef struct xent_targets {
+  int32_t struct_size; /* sizeof(xent_targets) */
+  xent_target_kind kind;
+  const void* data; /* labels: outer * inner integers, densely packed */
+  xent_dtype dtype; /* labels: XENT_U8, _I8, _U16, _I16, _I32, _U32 or _I64 */
+  int32_t reserved; /* 0 */
+} xent_targets;
+
+static inline xent_targets xent_targets_labels(const void* data, xent_dtype dtype) {
+  xent_targets targets;
+  targets.struct_size = (int32_t)sizeof(xent_targets);
+  targets.kind = XENT_TARGET_LABELS;
+  targets.data = data;
+  targets.dtype = dtype;
+  targets.reserved = 0;
+  return targets;
+}
+
+/* How row losses become one number. */
+typedef int32_t xent_reduction;
+enum {
+  XENT_REDUCTION_MEAN = 0, /* sum over the counted rows, divided by their number */
+  XENT_REDUCTION_SUM = 1,
+  XENT_REDUCTION_NONE = 2 /* row losses stand for themselves; `total` is their sum */
+};
+
+/* What a mean over no counted rows is. The gradient is all zero in every case. */
+typedef int32_t xent_empty_mean;
+enum {
+  XENT_EMPTY_MEAN_NAN = 0,
+  XENT_EMPTY_MEAN_ZERO = 1,
+  XENT_EMPTY_MEAN_ERROR = 2 /* the call fails with XENT_EMPTY_MEAN */
+};
+
+/* What a label does that is neither ignored nor in [0, classes). No policy reads or writes outside the row. */
+typedef int32_t xent_invalid_label;
+enum {
+  XENT_INVALID_LABEL_ERROR = 0, /* the call fails with XENT_INVALID_LABEL before a logit is read */
+  XENT_INVALID_LABEL_NAN = 1    /* that row counts, and its loss and gradient are NaN */
+};
+
+/* What a call found out about one row, for a later backward call on the same logits. Opaque: save it, copy it,
+ * hand it back to a library of the same minor version. */
+typedef struct xent_row_state {
+  double opaque[4];
+} xent_row_state;
+
+/* --------------------------------------------------- softmax cross-entropy */
+
+typedef struct xent_softmax_options {
+  int32_t struct_size; /* sizeof(xent_softmax_options) */
+  xent_reduction reduction;
+  xent_empty_mean empty_mean;
+  xent_invalid_label invalid_label;
+  int64_t ignore_index; /* rows with this label are not read, lose nothing and have gradient 0; any number */
+  double upstream;      /* d(objective) / d(total), or d(objective) / d(row loss) without reduction; finite */
+  int32_t num_threads;  /* at most so many threads; 0: xent_num_threads() */
+  int32_t reserved;     /* 0 */
+  const xent_parallel_runner* runner; /* NULL: OpenMP. With a runner, num_threads 0 means its concurrency */
+  const xent_row_state* row_state;    /* one per row, from outputs.row_state of a call on the same logits and
+                                         labels: the forward pass is skipped at no loss of accuracy. NULL: none */
+  const void* lse; /* the log-sum-exp of each row, from anywhere, in the type of row losses: the gradient's
+                      normaliser is taken from it, and only the gradient and the counts may be asked for.
+                      Its elements have an error of (4 + |lse|) ULP. NULL: none. Not with row_state */
+} xent_softmax_options;
+
+/* The defaults: mean, NaN for an empty mean, an error for an invalid label, ignore_index -100, upstream 1, threads
+ * as the process has them, no runner, no saved state. */
+static inline xent_softmax_options xent_softmax_options_default(void) {
+  xent_softmax_options options;
+  options.struct_size = (int32_t)sizeof(xent_softmax_options);
+  options.reduction = XENT_REDUCTION_MEAN;
+  options.empty_mean = XENT_EMPTY_MEAN_NAN;
+  options.invalid_label = XENT_INVALID_LABEL_ERROR;
+  options.ignore_index = -100;
+  options.upstream = 1.0;
+  options.num_threads = 0;
+  options.reserved = 0;
+  options.runner = NULL;
+  options.row_state = NULL;
+  options.lse = NULL;
+  return options;
+}
+
+/* Where results go. NULL: not computed, at no cost. Row arrays have outer * inner elements: float for f32, bf16 and
+ * f16 logits, double for f64 logits. */
+typedef struct xent_softmax_outputs {
+  int32_t struct_size;       /* sizeof(xent_softmax_outputs) */
+  xent_dtype gradient_dtype; /* 0 or the logits' dtype */
+  double* total;             /* the reduced loss */
+  double* sum;               /* the sum of the row losses, whatever the reduction */
+  double* denominator;       /* what a mean divides by */
+  int64_t* counted;          /* rows that are not ignored */
+  int64_t* ignored;          /* rows that are */
+  void* row_loss;            /* loss of each row, 0 for ignored rows */
+  void* lse;                 /* log(sum_j exp(x_j)) of each row, 0 for ignored rows */
+  void* gradient;            /* d(objective) / d(logits); may be logits.data itself with equal strides */
+  int64_t gradient_outer_stride; /* all three 0: as the logits */
+  int64_t gradient_class_stride;
+  int64_t gradient_inner_stride;
+  xent_row_state* row_state; /* one per row */
+} xent_softmax_outputs;
+
+/* No output asked for. */
+static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
+  xent_softmax_outputs outputs;
+  outputs.struct_size = (int32_t)sizeof(xent_softmax_outputs);
+  outputs.gradient_dtype = 0;
+  outputs.total = NULL;
+  outputs.sum = NULL;
+  outputs.denominator = NULL;
+  outputs.counted = NULL;
+  outputs.ignored = NULL;
+  outputs.row_loss = NULL;
+  outputs.lse = NULL;
+  outputs.gradient = NULL;
+  outputs.gradient_outer_stride = 0;
+  outputs.gradient_class_stride = 0;
+  outputs.gradient_inner_stride = 0;
+  outputs.row_state = NULL;
+  return outputs;
+}
+
+/* Cross-entropy of softmax(logits) against labels, with its gradient.
+ *
+ * For a row of logits x[0..K) with label y:
+ *     lse    = log sum_j exp(x_j)
+ *     loss   = lse - x_y
+ *     d loss / d x_j = exp(x_j - lse) - (j == y)
+ * (Bridle 1990; computed without the subtractions, so that confident rows keep their relative accuracy.)
+ * The gradient is d loss / d x_j times upstream, and divided by the number of counted rows for a mean.
+ *
+ * Errors against the exact value, in units in the last place: loss <= 3 (f32, bf16 and f16 logits) or 4 (f64), for any
+ * finite logits; gradient elements, the label's included, <= 4 (f32) or 8 (f64); bf16 and f16 gradients are rounded
+ * once, to nearest even, from f32. A probability below 2^-126 (f64: 2^-1022) of its row counts as 0 in the gradient.
+ *
+ * Special values: a class at -inf has probability 0 and gradient 0; if it is the label, the loss is +inf and the
+ * gradient finite. A row that holds NaN or +inf, or nothing but -inf, has NaN loss, lse and gradient; other rows are
+ * not touched by it. rows = 0 is allowed (then classes may be 0); classes = 0 with rows is an error.
+ *
+ * Reads: logits and labels, each row once from memory (twice if it exceeds the cache and a gradient is asked for). All
+ *   labels are checked before a logit is touched. Ignored rows are not read.
+ * Writes: what is not NULL in outputs. Rows may be padded; padding is neither read nor written.
+ * Aliases: gradient may be exactly the logits' memory, with the same strides. No other overlap.
+ * Threads: up to num_threads, or the caller's runner.
+ * Errors: every status but XENT_OUT_OF_MEMORY. options may be NULL (the defaults); no other pointer to a struct may.
+ * Since: 0.1 */
+XENT_API xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_targets* targets,
+                                                const xent_softmax_options* options,
+                                                const xent_softmax_outputs* outputs);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* XENT_XENT_H_ */

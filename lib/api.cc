@@ -1,0 +1,112 @@
+// ROOM 1: every extern "C" function: check, then hand over. Nothing is computed here.
+#include <cstdio>
+
+#include "lib/check.h"
+#include "lib/isa.h"
+#include "lib/labels.h"
+#include "lib/parallel.h"
+#include "lib/softmax_loss.h"
+#include "xent/xent.h"
+
+#define XENT_TEXT_OF(x) #x
+#define XENT_TEXT(x) XENT_TEXT_OF(x)
+#define XENT_VERSION_TEXT \
+  XENT_TEXT(XENT_VERSION_MAJOR) "." XENT_TEXT(XENT_VERSION_MINOR) "." XENT_TEXT(XENT_VERSION_PATCH)
+
+#if defined(__clang__)
+#define XENT_COMPILER "clang " __clang_version__
+#elif defined(__GNUC__)
+#define XENT_COMPILER "gcc " __VERSION__
+#else
+#define XENT_COMPILER "unknown compiler"
+#endif
+
+namespace {
+
+struct BuildInfo {
+  BuildInfo() {
+    int length = std::snprintf(text, sizeof(text), "xent %s, %s, %s, instruction sets:", XENT_VERSION_TEXT,
+                               XENT_COMPILER, XENT_BUILD_TYPE);
+    for (int i = 0; i < xent::IsaCount() && length < static_cast<int>(sizeof(text)); ++i) {
+      length += std::snprintf(text + length, sizeof(text) - static_cast<size_t>(length), " %s", xent::IsaAt(i).name);
+    }
+  }
+  char text[256];
+};
+
+}  // namespace
+
+extern "C" {
+
+const char* xent_status_name(xent_status status) {
+  static const char* const kNames[] = {"XENT_OK",            "XENT_INVALID_ARGUMENT", "XENT_INVALID_LABEL",
+                                       "XENT_OVERLAP",       "XENT_SIZE_OVERFLOW",    "XENT_UNSUPPORTED",
+                                       "XENT_VERSION_MISMATCH", "XENT_OUT_OF_MEMORY", "XENT_EMPTY_MEAN",
+                                       "XENT_RUNNER_FAILED"};
+  constexpr xent_status kCount = sizeof(kNames) / sizeof(kNames[0]);
+  return status >= 0 && status < kCount ? kNames[status] : "unknown status";
+}
+
+const char* xent_last_error(void) { return xent::LastError(); }
+
+int32_t xent_version(void) { return XENT_VERSION_MAJOR * 10000 + XENT_VERSION_MINOR * 100 + XENT_VERSION_PATCH; }
+
+const char* xent_version_string(void) { return XENT_VERSION_TEXT; }
+
+const char* xent_build_info(void) {
+  static const BuildInfo info;
+  return info.text;
+}
+
+int32_t xent_isa_count(void) { return xent::IsaCount(); }
+
+const char* xent_isa_name(int32_t index) {
+  return index >= 0 && index < xent::IsaCount() ? xent::IsaAt(index).name : nullptr;
+}
+
+int32_t xent_isa_supported(int32_t index) {
+  return index >= 0 && index < xent::IsaCount() && xent::IsaAt(index).supported ? 1 : 0;
+}
+
+const char* xent_isa_chosen(void) { return xent::IsaChosen().name; }
+
+xent_status xent_isa_cap(const char* name) {
+  switch (xent::CapIsa(name)) {
+    case xent::IsaCap::kUnknown:
+      return xent::Fail(XENT_INVALID_ARGUMENT, "name is \"%.64s\"; it is no instruction set of this build", name);
+    case xent::IsaCap::kUnsupported:
+      return xent::Fail(XENT_UNSUPPORTED, "name is \"%.64s\"; this machine cannot run it", name);
+    default:
+      return XENT_OK;
+  }
+}
+
+int32_t xent_num_threads(void) { return xent::DefaultThreads(); }
+
+xent_status xent_set_num_threads(int32_t num_threads) {
+  if (num_threads < 0) {
+    return xent::Fail(XENT_INVALID_ARGUMENT, "num_threads is %d; it must not be negative", num_threads);
+  }
+  xent::SetDefaultThreads(num_threads);
+  return XENT_OK;
+}
+
+int32_t xent_dtype_size(xent_dtype dtype) { return xent::DtypeSize(dtype); }
+
+xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_targets* targets,
+                                       const xent_softmax_options* options, const xent_softmax_outputs* outputs) {
+  xent::SoftmaxTask task;
+  xent_status status = xent::CheckSoftmax(logits, targets, options, outputs, &task);
+  if (status != XENT_OK) return status;
+  const xent::Matrix& x = task.logits;
+  const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, x.rows * x.classes);
+  bool ran = xent::CountLabels(task.labels, x.rows, x.classes, team, &task.count);
+  if (ran) {
+    status = xent::CheckLabelCount(task);
+    if (status != XENT_OK) return status;
+    ran = xent::SoftmaxLoss(task, team);
+  }
+  return ran ? XENT_OK : xent::Fail(XENT_RUNNER_FAILED, "options.runner did not run every task exactly once");
+}
+
+}  // extern "C"

@@ -1,0 +1,25 @@
+// Every rule about arguments, with its status and sentence. Nothing else in the library doubts an argument.
+#ifndef XENT_LIB_CHECK_H_
+#define XENT_LIB_CHECK_H_
+
+#include "lib/task.h"
+
+namespace xent {
+
+// Notes a sentence for xent_last_error() and returns the status.
+xent_status Fail(xent_status status, const char* format, ...) __attribute__((format(printf, 2, 3)));
+const char* LastError();
+
+// Checks the arguments of xent_softmax_cross_entropy, but not the labels' values, and fills the task but its count.
+xent_status CheckSoftmax(const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
+                         const xent_softmax_outputs* outputs, SoftmaxTask* task);
+
+// Checks what the pass over the labels found.
+xent_status CheckLabelCount(const SoftmaxTask& task);
+
+// 0 for a number that is no dtype.
+int32_t DtypeSize(xent_dtype dtype);
+
+}  // namespace xent
+
+#endif  // XENT_LIB_CHECK_H_

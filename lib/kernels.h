@@ -1,0 +1,102 @@
+// The interface of room 3 (lib/simd): tables of function pointers, one table per instruction set and storage type.
+// Kernels know rows, labels and exponentials. Losses, reductions and options live in room 2.
+#ifndef XENT_LIB_KERNELS_H_
+#define XENT_LIB_KERNELS_H_
+
+#include <cstdint>
+
+namespace xent {
+
+enum class Dtype : int32_t { kF32, kF64, kBF16, kF16 };
+
+// Elements of a chunk: the piece of a row that yields one RowState. Rows of at most so many classes are staged: their
+// exponentials are computed once and wait in L1. The bits of results depend on it; the figure was chosen by
+// bench/interleaved (longer chunks gain under 1 %, shorter ones cost 2 %).
+constexpr int64_t kChunk = 2048;
+
+// Bytes of the staging buffer, and of the slack behind it that whole vectors may touch.
+constexpr int64_t kStageBytes = 32768;
+constexpr int64_t kStageSlack = 256;
+
+// A label that stands for "this row is not read".
+constexpr int64_t kSkipRow = -1;
+
+// How the exponentials of a row are represented, decided by the row's own logits.
+enum Plan : int32_t {
+  kPlain = 0,   // every exponent is small: e^x itself, no maximum needed
+  kCareful = 1  // e^(x - anchor) relative to 2^exponent
+};
+
+// The sum over a row's classes, label left out, of e^x: (sum + low) * 2^exponent * e^anchor. NaN: the row holds NaN
+// or +inf. 0: all its classes are -inf.
+struct RowState {
+  double sum;
+  double low;
+  double anchor;
+  int32_t exponent;
+  int32_t plan;
+};
+
+// What a row's gradient is made of: scale * e^(x_j - anchor) / (total * 2^exponent) for every class but the label.
+struct RowGrad {
+  enum Kind : int32_t { kSoftmax, kZero, kNaN };
+  double scale;
+  double total;  // in [4, 8)
+  double anchor;
+  double label_value;
+  int32_t exponent;
+  int32_t plan;
+  Kind kind;
+};
+
+// Consecutive rows that are staged together: rows * classes <= kStageBytes / (bytes of a computed element).
+struct Tile {
+  const void* logits;
+  int64_t stride;
+  int64_t rows;
+  int64_t classes;
+  const int64_t* labels;  // one per row; kSkipRow: not read
+  void* stage;            // kStageBytes + kStageSlack bytes, 64-byte aligned
+};
+
+// A piece of one row.
+struct Slice {
+  const void* logits;
+  int64_t classes;
+  int64_t label;  // relative to the slice; outside [0, classes): not in it
+};
+
+struct GradientTile {
+  void* data;
+  int64_t stride;
+  bool stream;  // bypass the cache: the gradient is much larger than it
+};
+
+struct SoftmaxKernels {
+  // Exponentials of the rows into the stage, and their states.
+  void (*stage_rows)(const Tile& tile, RowState* states);
+  // Turns the staged exponentials into gradients and writes them. `careful` states scale them as stage_rows did.
+  void (*write_staged)(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out);
+  // One state per chunk of kChunk classes.
+  void (*fold_slice)(const Slice& slice, RowState* states);
+  // The gradient of a piece of a row; exponentials are computed again.
+  void (*write_slice)(const Slice& slice, const RowGrad& grad, void* out, bool stream);
+  // Logits of the labels, widened.
+  void (*gather)(const Tile& tile, double* values);
+};
+
+// e^x = mantissa * 2^exponent; logarithm of one + x * 2^exponent. Exact roundings only: no libm.
+struct MathKernels {
+  // |x| <= 2^20.
+  void (*exp_parts)(const double* x, int64_t n, double* mantissa, double* exponent);
+  // one is 0 or 1; x >= 0 finite, integers |exponent| <= 2^24. Result <= 1 ULP from the real logarithm.
+  void (*log_scaled)(double one, const double* x, const double* exponent, int64_t n, double* result);
+};
+
+// Kernels of the instruction set with this index of isa.h.
+const SoftmaxKernels& SoftmaxKernelsFor(int isa, Dtype dtype);
+const MathKernels& MathKernelsFor(int isa);
+
+}  // namespace xent
+
+#endif  // XENT_LIB_KERNELS_H_

@@ -1,0 +1,107 @@
+// Static shares of whole tasks on OpenMP's threads, on the caller's runner, or on the calling thread alone. GNU OpenMP
+// hangs in a forked child whose parent had threads; there the child works alone.
+#include "lib/parallel.h"
+
+#include <omp.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+
+#include "lib/fp_environment.h"
+
+namespace xent {
+namespace {
+
+// Elements that are worth a thread's wake-up (about 20 us of work at 0.7 cycles per element).
+constexpr int64_t kWorkPerThread = 65536;
+
+// Threads of one call at most: what is kept per share fits the stack.
+constexpr int64_t kMaxShares = 512;
+
+std::atomic<bool> had_threads{false};
+std::atomic<bool> is_orphan{false};
+std::atomic<int> default_threads{0};
+
+void AfterForkInChild() {
+  if (had_threads.load(std::memory_order_relaxed)) is_orphan.store(true, std::memory_order_relaxed);
+}
+
+int ThreadsOfEnvironment() {
+  const char* const text = std::getenv("XENT_NUM_THREADS");
+  if (text != nullptr) {
+    char* end = nullptr;
+    const long threads = std::strtol(text, &end, 10);
+    if (end != text && *end == '\0' && threads > 0) return static_cast<int>(std::min(threads, 65536L));
+  }
+  return std::max(1, omp_get_max_threads());
+}
+
+struct Share {
+  int64_t tasks;
+  int64_t shares;
+  TaskBody body;
+  void* context;
+  std::atomic<int64_t>* runs;
+
+  void Run(int64_t share) const {
+    const FpEnvironment environment;
+    // Whole numbers of tasks, the first `tasks % shares` shares one longer.
+    const int64_t length = tasks / shares;
+    const int64_t longer = tasks % shares;
+    const int64_t first = share * length + std::min(share, longer);
+    const int64_t last = first + length + (share < longer ? 1 : 0);
+    for (int64_t task = first; task < last; ++task) body(context, task);
+  }
+};
+
+void RunShareForRunner(void* context, int64_t index) {
+  const Share& share = *static_cast<Share*>(context);
+  if (index < 0 || index >= share.shares) return;
+  share.runs[index].fetch_add(1, std::memory_order_relaxed);
+  share.Run(index);
+}
+
+}  // namespace
+
+int DefaultThreads() {
+  const int threads = default_threads.load(std::memory_order_relaxed);
+  if (threads > 0) return threads;
+  static const int of_environment = ThreadsOfEnvironment();
+  return of_environment;
+}
+
+void SetDefaultThreads(int threads) { default_threads.store(threads, std::memory_order_relaxed); }
+
+Team ChooseTeam(int requested, const xent_parallel_runner* runner, int64_t work) {
+  if (requested == 0) requested = runner != nullptr ? runner->concurrency : DefaultThreads();
+  const int64_t useful = std::max<int64_t>(1, work / kWorkPerThread);
+  return Team{static_cast<int>(std::min<int64_t>({requested, useful, kMaxShares})), runner};
+}
+
+bool RunTasks(const Team& team, int64_t tasks, TaskBody body, void* context) {
+  const int64_t shares = std::min<int64_t>(team.threads, tasks);
+  std::atomic<int64_t> runs[kMaxShares];
+  Share share = {tasks, std::max<int64_t>(shares, 1), body, context, runs};
+  if (team.runner != nullptr && shares > 1) {
+    for (int64_t i = 0; i < shares; ++i) runs[i].store(0, std::memory_order_relaxed);
+    team.runner->run(team.runner->context, shares, RunShareForRunner, &share);
+    return std::all_of(runs, runs + shares, [](const std::atomic<int64_t>& run) { return run.load() == 1; });
+  }
+  if (shares <= 1 || is_orphan.load(std::memory_order_relaxed) || omp_in_parallel()) {
+    share.shares = 1;
+    share.Run(0);
+    return true;
+  }
+  static const bool watches_forks = pthread_atfork(nullptr, nullptr, AfterForkInChild) == 0;
+  if (watches_forks) had_threads.store(true, std::memory_order_relaxed);
+#pragma omp parallel num_threads(static_cast<int>(shares))
+  {
+    // OpenMP may grant fewer threads than asked for.
+    for (int64_t i = omp_get_thread_num(); i < shares; i += omp_get_num_threads()) share.Run(i);
+  }
+  return true;
+}
+
+}  // namespace xent

@@ -1,0 +1,32 @@
+// Sums of row losses in a fixed order, in double with the rounding errors kept (Neumaier).
+#ifndef XENT_LIB_REDUCE_H_
+#define XENT_LIB_REDUCE_H_
+
+#include <cmath>
+
+namespace xent {
+
+class Sum {
+ public:
+  void Add(double value) {
+    const double sum = sum_ + value;
+    low_ += std::fabs(sum_) >= std::fabs(value) ? (sum_ - sum) + value : (value - sum) + sum_;
+    sum_ = sum;
+  }
+
+  void Add(const Sum& other) {
+    Add(other.sum_);
+    low_ += other.low_;
+  }
+
+  // An infinite sum has no meaningful rounding error.
+  double Value() const { return std::isfinite(sum_) ? sum_ + low_ : sum_; }
+
+ private:
+  double sum_ = 0.0;
+  double low_ = 0.0;
+};
+
+}  // namespace xent
+
+#endif  // XENT_LIB_REDUCE_H_

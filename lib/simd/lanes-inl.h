@@ -1,0 +1,175 @@
+// Storage <-> lanes: loads widen bf16 and f16 to f32, stores round to nearest even. Subnormals are kept both ways.
+// Integer arithmetic stands in where the instruction set cannot convert f16, or converts bf16 by truncation.
+
+// The guard is toggled by Highway's foreach_target: one inclusion per instruction set.
+#if defined(XENT_SIMD_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef XENT_SIMD_LANES_INL_H_
+#undef XENT_SIMD_LANES_INL_H_
+#else
+#define XENT_SIMD_LANES_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+#include <limits>
+
+#ifdef __FAST_MATH__
+#error "The library's accuracy and its equal bits rest on IEEE arithmetic: build it without -ffast-math."
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+struct BF16 {
+  uint16_t bits;
+};
+struct F16 {
+  uint16_t bits;
+};
+
+// The type that arithmetic on a storage type is done in.
+template <class T>
+struct ComputeType {
+  using type = float;
+};
+template <>
+struct ComputeType<double> {
+  using type = double;
+};
+template <class T>
+using Compute = typename ComputeType<T>::type;
+
+template <class D>
+using Lane = hn::TFromD<D>;
+
+// Whether float16 conversion is one instruction here.
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SSSE3 || HWY_TARGET == HWY_SSE4
+constexpr bool kHasF16Instructions = false;
+#else
+constexpr bool kHasF16Instructions = true;
+#endif
+
+template <class D>
+HWY_INLINE hn::Vec<D> FromStorage(D d, const Lane<D>* from) {
+  return hn::LoadU(d, from);
+}
+
+template <class D, class T>
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> WordsFromStorage(D, const T* from) {
+  const hn::Rebind<uint16_t, D> du16;
+  const hn::RebindToUnsigned<D> du32;
+  return hn::PromoteTo(du32, hn::LoadU(du16, &from->bits));
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> FromStorage(D d, const BF16* from) {
+  return hn::BitCast(d, hn::ShiftLeft<16>(WordsFromStorage(d, from)));
+}
+
+// The 15 bits of the magnitude, placed 13 higher, are the number times 2^-112 (subnormals too); what that makes of
+// infinity and NaN is at least 2^16.
+template <class D>
+HWY_INLINE hn::Vec<D> WidenF16(D d, hn::Vec<hn::RebindToUnsigned<D>> words) {
+  const hn::RebindToUnsigned<D> du;
+  const auto magnitude = hn::ShiftLeft<13>(hn::And(words, hn::Set(du, 0x7FFFu)));
+  const auto sign = hn::ShiftLeft<16>(hn::And(words, hn::Set(du, 0x8000u)));
+  const auto value = hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112f));
+  const auto special = hn::Or(hn::BitCast(du, value), hn::Set(du, 0x7F800000u));
+  const auto widened = hn::IfThenElse(hn::Ge(value, hn::Set(d, 0x1p16f)), hn::BitCast(d, special), value);
+  return hn::Or(widened, hn::BitCast(d, sign));
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> FromStorage(D d, const F16* from) {
+  if constexpr (kHasF16Instructions) {
+    const hn::Rebind<uint16_t, D> du16;
+    const hn::Rebind<hwy::float16_t, D> df16;
+    return hn::PromoteTo(d, hn::BitCast(df16, hn::LoadU(du16, &from->bits)));
+  } else {
+    return WidenF16(d, WordsFromStorage(d, from));
+  }
+}
+
+// Plain or cache-bypassing store of a vector.
+template <class D>
+HWY_INLINE void Put(hn::Vec<D> value, D d, Lane<D>* to, bool stream) {
+  if (stream) {
+    hn::Stream(value, d, to);
+  } else {
+    hn::StoreU(value, d, to);
+  }
+}
+
+template <class D>
+HWY_INLINE void ToStorage(hn::Vec<D> value, D d, Lane<D>* to, bool stream) {
+  Put(value, d, to, stream);
+}
+
+template <class D, class T>
+HWY_INLINE void WordsToStorage(hn::Vec<hn::RebindToUnsigned<D>> words, D, T* to, bool stream) {
+  const hn::Rebind<uint16_t, D> du16;
+  const hn::RebindToSigned<hn::RebindToUnsigned<D>> di32;
+  Put(hn::DemoteTo(du16, hn::BitCast(di32, words)), du16, &to->bits, stream);
+}
+
+template <class D>
+HWY_INLINE void ToStorage(hn::Vec<D> value, D d, BF16* to, bool stream) {
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu))));
+  const auto is_nan = hn::RebindMask(du, hn::Ne(value, value));
+  WordsToStorage(hn::IfThenElse(is_nan, hn::Set(du, 0x7FC0u), rounded), d, to, stream);
+}
+
+// Normal results: rebias the exponent and round by an integer addition. Subnormal ones: adding 0.5 makes the
+// floating-point adder round at the right place.
+template <class D>
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> NarrowF16(D d, hn::Vec<D> value) {
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, value);
+  const auto magnitude = hn::And(bits, hn::Set(du, 0x7FFFFFFFu));
+  const auto size = hn::BitCast(d, magnitude);
+  const auto rebiased = hn::Sub(magnitude, hn::Set(du, 112u << 23));
+  const auto odd = hn::And(hn::ShiftRight<13>(rebiased), hn::Set(du, 1u));
+  const auto normal = hn::ShiftRight<13>(hn::Add(rebiased, hn::Add(odd, hn::Set(du, 0xFFFu))));
+  const auto half = hn::Set(d, 0.5f);
+  const auto subnormal = hn::Sub(hn::BitCast(du, hn::Add(size, half)), hn::BitCast(du, half));
+  auto result = hn::IfThenElse(hn::RebindMask(du, hn::Lt(size, hn::Set(d, 0x1p-14f))), subnormal, normal);
+  result = hn::IfThenElse(hn::RebindMask(du, hn::Ge(size, hn::Set(d, 0x1p16f))), hn::Set(du, 0x7C00u), result);
+  result = hn::IfThenElse(hn::RebindMask(du, hn::Ne(value, value)), hn::Set(du, 0x7E00u), result);
+  return hn::Or(result, hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 0x8000u)));
+}
+
+template <class D>
+HWY_INLINE void ToStorage(hn::Vec<D> value, D d, F16* to, bool stream) {
+  if constexpr (kHasF16Instructions) {
+    const hn::Rebind<uint16_t, D> du16;
+    const hn::Rebind<hwy::float16_t, D> df16;
+    Put(hn::BitCast(du16, hn::DemoteTo(df16, value)), du16, &to->bits, stream);
+  } else {
+    WordsToStorage(NarrowF16(d, value), d, to, stream);
+  }
+}
+
+// One element, by the same conversions.
+template <class T>
+HWY_INLINE double WidenOne(const T* from) {
+  const hn::CappedTag<Compute<T>, 1> d;
+  return static_cast<double>(hn::GetLane(FromStorage(d, from)));
+}
+
+// NaN results are always this one.
+template <class C>
+HWY_INLINE C CanonicalNaN() {
+  return std::numeric_limits<C>::quiet_NaN();
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#endif  // XENT_SIMD_LANES_INL_H_

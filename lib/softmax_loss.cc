@@ -1,0 +1,380 @@
+// With S the sum of e^x over a row's classes but the label y, and e = e^x_y, both from the same anchor:
+//   loss = log1p(S / e)        1 - p_y = S / (S + e)        dL/dx_y = -(1 - p_y)        dL/dx_j = e^x_j / (S + e)
+// Nothing that was added is subtracted, so confident rows keep their relative accuracy. Rows come in tiles that fit the
+// cache: states (kernels), scalars (arrays with one value per row, here), gradient (kernels, the rows still in cache).
+// Few rows of many classes are one tile, whose slices are shared among the threads instead.
+#include "lib/softmax_loss.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/fp_environment.h"
+#include "lib/isa.h"
+#include "lib/labels.h"
+#include "lib/reduce.h"
+#include "lib/row_state.h"
+
+namespace xent {
+namespace {
+
+constexpr int64_t kTileRows = 64;
+// Elements of a tile of rows too long to stage: its rows stay in the L2 cache between the two passes.
+constexpr int64_t kTileElements = 65536;
+// Classes of a slice, the piece of a long row that a thread takes; its chunks' states are merged first.
+constexpr int64_t kSlice = 16 * kChunk;
+constexpr int64_t kMaxSlices = 256;
+// Shares of the work whose losses are summed first; a constant, so that the sum does not depend on threads.
+constexpr int64_t kMaxLots = 256;
+// Labels this far from the rest: the far form, where e^x_y is 0 or all there is.
+constexpr double kFar = 524288.0;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// One value per row of a tile.
+struct Rows {
+  int64_t first;
+  int64_t count;
+  int64_t labels[kTileRows];  // a class, kSkipRow or kInvalidLabel
+  int64_t read[kTileRows];    // a class or kSkipRow: what the kernels see
+  RowState states[kTileRows];
+  double logit[kTileRows];  // of the label
+  double mantissa[kTileRows];
+  double exponent[kTileRows];
+  double ratio[kTileRows];
+  double ratio_exponent[kTileRows];
+  double loss[kTileRows];
+  double lse[kTileRows];
+  double total[kTileRows];  // S + e = total * 2^total_exponent, from the anchor
+  double total_exponent[kTileRows];
+  RowGrad grads[kTileRows];
+};
+
+class Softmax {
+ public:
+  Softmax(const SoftmaxTask& task, const Team& team);
+  bool Run();
+
+ private:
+  bool RunLots(Sum* sum);
+  bool RunTile(int64_t first, int64_t count, const Team& team, Sum* sum) const;
+  bool FindStates(const Tile& tile, const Team& team, Rows* rows) const;
+  bool FoldSlices(const Team& team, Rows* rows) const;
+  void ScaleByLse(Rows* rows) const;
+  void AddLabels(Rows* rows) const;
+  void FindLse(Rows* rows) const;
+  void WriteRowOutputs(const Rows& rows, Sum* sum) const;
+  void PrepareGradient(Rows* rows) const;
+  bool WriteGradient(const Tile& tile, const Team& team, const Rows& rows) const;
+  void WriteTotals(const Sum& sum) const;
+
+  const char* RowData(int64_t row) const {
+    const Matrix& x = task_.logits;
+    return static_cast<const char*>(x.data) + row * x.stride * x.ElementBytes();
+  }
+  char* GradientData(int64_t row) const {
+    return static_cast<char*>(task_.outputs.gradient) + row * task_.gradient_stride * task_.logits.ElementBytes();
+  }
+  int64_t SlicesPerRow() const { return (task_.logits.classes + kSlice - 1) / kSlice; }
+
+  const SoftmaxTask& task_;
+  const Team team_;
+  const int isa_slot_;
+  const SoftmaxKernels& kernels_;
+  const MathKernels& math_;
+  const bool staged_;
+  const bool wants_losses_;
+  const bool wants_rows_;  // whether logits are read at all
+  bool stream_;
+  double scale_;  // of the gradient
+};
+
+int64_t StagedElements(const Matrix& x) { return kStageBytes / (x.IsDouble() ? 8 : 4); }
+
+// The last-level cache in bytes. Gradients of half of it and more are written past it.
+int64_t CacheBytes() {
+  static const long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return bytes > 0 ? bytes : int64_t{16} << 20;
+}
+
+Softmax::Softmax(const SoftmaxTask& task, const Team& team)
+    : task_(task),
+      team_(team),
+      isa_slot_(IsaChosen().slot),
+      kernels_(SoftmaxKernelsFor(isa_slot_, task.logits.dtype)),
+      math_(MathKernelsFor(isa_slot_)),
+      staged_(task.logits.classes <= kChunk),
+      wants_losses_(task.outputs.total != nullptr || task.outputs.sum != nullptr || task.outputs.row_loss != nullptr),
+      wants_rows_(wants_losses_ || task.outputs.lse != nullptr || task.outputs.gradient != nullptr ||
+                  task.outputs.row_state != nullptr) {
+  const Matrix& x = task.logits;
+  const bool in_place = task.outputs.gradient == x.data;
+  stream_ = !in_place && x.rows * x.classes * x.ElementBytes() >= CacheBytes() / 2;
+  const bool is_mean = task.options.reduction == XENT_REDUCTION_MEAN && task.Counted() > 0;
+  scale_ = task.options.upstream / (is_mean ? static_cast<double>(task.Counted()) : 1.0);
+}
+
+bool Softmax::Run() {
+  Sum sum;
+  if (wants_rows_ && !RunLots(&sum)) return false;
+  WriteTotals(sum);
+  return true;
+}
+
+// Tiles of equal length in lots of consecutive tiles; or the whole matrix as one tile whose slices are shared.
+bool Softmax::RunLots(Sum* sum) {
+  const Matrix& x = task_.logits;
+  const bool is_few_rows = x.rows < 4 * int64_t{team_.threads} && x.rows <= kTileRows;
+  if (!staged_ && team_.threads > 1 && is_few_rows && x.rows * SlicesPerRow() <= kMaxSlices) {
+    return RunTile(0, x.rows, team_, sum);
+  }
+  const int64_t fitting = staged_ ? StagedElements(x) / x.classes : kTileElements / x.classes;
+  const int64_t tile_rows = std::min(kTileRows, std::max<int64_t>(fitting, 1));
+  const int64_t tiles = (x.rows + tile_rows - 1) / tile_rows;
+  const int64_t lots = std::min(tiles, kMaxLots);
+  Sum sums[kMaxLots];
+  auto lot = [&](int64_t index) {
+    const int64_t last = (index + 1) * tiles / lots;
+    for (int64_t tile = index * tiles / lots; tile < last; ++tile) {
+      const int64_t first = tile * tile_rows;
+      RunTile(first, std::min(tile_rows, x.rows - first), Team{1, nullptr}, &sums[index]);
+    }
+  };
+  if (!ParallelFor(team_, lots, lot)) return false;
+  for (int64_t i = 0; i < lots; ++i) sum->Add(sums[i]);
+  return true;
+}
+
+bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Sum* sum) const {
+  alignas(64) char stage[kStageBytes + kStageSlack];
+  Rows rows;
+  rows.first = first;
+  rows.count = count;
+  LoadLabels(task_.labels, first, count, task_.logits.classes, rows.labels);
+  for (int64_t r = 0; r < count; ++r) rows.read[r] = std::max(rows.labels[r], kSkipRow);
+  const Tile tile = {RowData(first), task_.logits.stride, count, task_.logits.classes, rows.read, stage};
+
+  if (!FindStates(tile, team, &rows)) return false;
+  kernels_.gather(tile, rows.logit);
+  if (task_.options.lse != nullptr) {
+    ScaleByLse(&rows);
+  } else {
+    AddLabels(&rows);
+    if (task_.outputs.lse != nullptr) FindLse(&rows);
+  }
+  WriteRowOutputs(rows, sum);
+  if (task_.outputs.gradient == nullptr) return true;
+  PrepareGradient(&rows);
+  return WriteGradient(tile, team, rows);
+}
+
+bool Softmax::FindStates(const Tile& tile, const Team& team, Rows* rows) const {
+  const xent_row_state* const saved = task_.options.row_state;
+  if (staged_) {
+    // Saved states spare the sums, but the gradient needs the exponentials.
+    if (saved == nullptr || task_.outputs.gradient != nullptr) kernels_.stage_rows(tile, rows->states);
+  } else if (saved == nullptr && !FoldSlices(team, rows)) {
+    return false;
+  }
+  if (saved != nullptr) {
+    static_assert(sizeof(RowState) == sizeof(xent_row_state), "a saved state is a RowState");
+    std::memcpy(rows->states, saved + rows->first, static_cast<size_t>(rows->count) * sizeof(RowState));
+  }
+  return true;
+}
+
+// States of long rows: slices in any order, merged in index order.
+bool Softmax::FoldSlices(const Team& team, Rows* rows) const {
+  const int64_t classes = task_.logits.classes;
+  const int64_t per_row = SlicesPerRow();
+  const auto fold = [&](int64_t row, int64_t slice) {
+    RowState chunks[kSlice / kChunk];
+    const int64_t begin = slice * kSlice;
+    const int64_t n = std::min(kSlice, classes - begin);
+    const char* const x = RowData(rows->first + row) + begin * task_.logits.ElementBytes();
+    kernels_.fold_slice(Slice{x, n, rows->read[row] - begin}, chunks);
+    for (int64_t c = 1; c < (n + kChunk - 1) / kChunk; ++c) chunks[0] = MergeStates(chunks[0], chunks[c], math_);
+    return chunks[0];
+  };
+  if (team.threads == 1) {
+    for (int64_t r = 0; r < rows->count; ++r) {
+      if (rows->read[r] == kSkipRow) continue;
+      rows->states[r] = fold(r, 0);
+      for (int64_t s = 1; s < per_row; ++s) rows->states[r] = MergeStates(rows->states[r], fold(r, s), math_);
+    }
+    return true;
+  }
+  RowState states[kMaxSlices];
+  auto task = [&](int64_t i) {
+    if (rows->read[i / per_row] != kSkipRow) states[i] = fold(i / per_row, i % per_row);
+  };
+  if (!ParallelFor(team, rows->count * per_row, task)) return false;
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (rows->read[r] == kSkipRow) continue;
+    rows->states[r] = states[r * per_row];
+    for (int64_t s = 1; s < per_row; ++s) {
+      rows->states[r] = MergeStates(rows->states[r], states[r * per_row + s], math_);
+    }
+  }
+  return true;
+}
+
+// The loss of each row, and S + e.
+void Softmax::AddLabels(Rows* rows) const {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
+    const double distance = rows->logit[r] - rows->states[r].anchor;
+    const double near = distance < kFar ? std::max(distance, -kFar) : kFar;
+    rows->total[r] = near;  // for exp_parts; NaN became kFar
+  }
+  math_.exp_parts(rows->total, rows->count, rows->mantissa, rows->exponent);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const RowState& state = rows->states[r];
+    const double others = state.sum + state.low;
+    const bool no_label_term = rows->logit[r] == -kInfinity;
+    const double label = no_label_term ? 0.0 : rows->mantissa[r];
+    const int64_t label_exponent = no_label_term ? state.exponent : static_cast<int64_t>(rows->exponent[r]);
+    const int64_t exponent = std::max<int64_t>(others == 0.0 ? label_exponent : state.exponent, label_exponent);
+    rows->total[r] = TimesPowerOfTwo(others, state.exponent - exponent) + TimesPowerOfTwo(label, label_exponent - exponent);
+    rows->total_exponent[r] = static_cast<double>(exponent);
+    rows->ratio[r] = others / rows->mantissa[r];
+    rows->ratio_exponent[r] = state.exponent - rows->exponent[r];
+  }
+  math_.log_scaled(1.0, rows->ratio, rows->ratio_exponent, rows->count, rows->loss);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const RowState& state = rows->states[r];
+    const double others = state.sum + state.low;
+    const double distance = rows->logit[r] - state.anchor;
+    if (std::isnan(others) || !(rows->logit[r] < kInfinity) || !(rows->total[r] > 0.0)) {
+      rows->loss[r] = rows->total[r] = kNaN;
+    } else if (rows->logit[r] == -kInfinity) {
+      rows->loss[r] = kInfinity;
+    } else if (distance < -kFar && others > 0.0) {
+      const double exponent = state.exponent;
+      math_.log_scaled(0.0, &others, &exponent, 1, &rows->loss[r]);
+      rows->loss[r] -= distance;
+    } else if (others == 0.0) {
+      rows->loss[r] = 0.0;
+    }
+  }
+}
+
+// lse = x_y + loss where the label leads, else anchor + log(S + e).
+void Softmax::FindLse(Rows* rows) const {
+  math_.log_scaled(0.0, rows->total, rows->total_exponent, rows->count, rows->lse);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+    const bool leads = rows->loss[r] < kLn2;
+    rows->lse[r] = leads ? rows->logit[r] + rows->loss[r] : rows->states[r].anchor + rows->lse[r];
+    if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
+  }
+}
+
+// S + e as the caller's log-sum-exp says.
+void Softmax::ScaleByLse(Rows* rows) const {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const int64_t row = rows->first + r;
+    const double lse = task_.logits.IsDouble() ? static_cast<const double*>(task_.options.lse)[row]
+                                               : static_cast<const float*>(task_.options.lse)[row];
+    if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
+    const double distance = lse - rows->states[r].anchor;
+    const bool usable = distance > -kFar && distance < kFar && rows->logit[r] < kInfinity;
+    rows->loss[r] = usable ? 0.0 : kNaN;
+    rows->ratio[r] = usable ? distance : 0.0;
+  }
+  math_.exp_parts(rows->ratio, rows->count, rows->total, rows->total_exponent);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const RowState& state = rows->states[r];
+    if (std::isnan(rows->loss[r]) || std::isnan(state.sum)) rows->total[r] = kNaN;
+  }
+}
+
+void Softmax::WriteRowOutputs(const Rows& rows, Sum* sum) const {
+  const bool is_double = task_.logits.IsDouble();
+  const auto write = [&](void* array, int64_t r, double value) {
+    if (array == nullptr) return;
+    if (is_double) {
+      static_cast<double*>(array)[rows.first + r] = value;
+    } else {
+      static_cast<float*>(array)[rows.first + r] = static_cast<float>(value);
+    }
+  };
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const bool skipped = rows.read[r] == kSkipRow;
+    const double instead = rows.labels[r] == kInvalidLabel ? kNaN : 0.0;
+    const double loss = skipped ? instead : rows.loss[r];
+    write(task_.outputs.row_loss, r, loss);
+    if (task_.outputs.lse != nullptr) write(task_.outputs.lse, r, skipped ? instead : rows.lse[r]);
+    if (task_.outputs.row_state != nullptr) {
+      std::memcpy(task_.outputs.row_state + rows.first + r, &rows.states[r], sizeof(RowState));
+    }
+    if (wants_losses_) sum->Add(loss);
+  }
+}
+
+void Softmax::PrepareGradient(Rows* rows) const {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    RowGrad& grad = rows->grads[r];
+    const RowState& state = rows->states[r];
+    grad = RowGrad{scale_, 4.0, state.anchor, 0.0, 0, state.plan, RowGrad::kSoftmax};
+    if (rows->labels[r] == kSkipRow || scale_ == 0.0) {
+      grad.kind = RowGrad::kZero;
+    } else if (rows->labels[r] == kInvalidLabel || std::isnan(rows->total[r])) {
+      grad.kind = RowGrad::kNaN;
+    } else {
+      const int64_t exponent = static_cast<int64_t>(rows->total_exponent[r]);
+      const double others = TimesPowerOfTwo(state.sum + state.low, state.exponent - exponent);
+      grad.label_value = 0.0 - scale_ * (others / rows->total[r]);
+      const int64_t up = 2 - ExponentOf(rows->total[r]);
+      grad.total = TimesPowerOfTwo(rows->total[r], up);
+      grad.exponent = static_cast<int32_t>(exponent - up);
+    }
+  }
+}
+
+bool Softmax::WriteGradient(const Tile& tile, const Team& team, const Rows& rows) const {
+  if (staged_) {
+    const GradientTile out = {GradientData(rows.first), task_.gradient_stride, stream_};
+    kernels_.write_staged(tile, rows.states, rows.grads, out);
+    return true;
+  }
+  const int64_t bytes = task_.logits.ElementBytes();
+  const int64_t per_row = SlicesPerRow();
+  auto write = [&](int64_t i) {
+    const int64_t row = i / per_row;
+    const int64_t begin = i % per_row * kSlice;
+    const Slice slice = {RowData(rows.first + row) + begin * bytes, std::min(kSlice, tile.classes - begin),
+                         rows.read[row] - begin};
+    kernels_.write_slice(slice, rows.grads[row], GradientData(rows.first + row) + begin * bytes, stream_);
+  };
+  return ParallelFor(team, rows.count * per_row, write);
+}
+
+void Softmax::WriteTotals(const Sum& sum) const {
+  const xent_softmax_outputs& out = task_.outputs;
+  const int64_t counted = task_.Counted();
+  if (out.sum != nullptr) *out.sum = sum.Value();
+  if (out.denominator != nullptr) *out.denominator = static_cast<double>(counted);
+  if (out.counted != nullptr) *out.counted = counted;
+  if (out.ignored != nullptr) *out.ignored = task_.count.ignored;
+  if (out.total == nullptr) return;
+  if (task_.options.reduction != XENT_REDUCTION_MEAN) {
+    *out.total = sum.Value();
+  } else if (counted > 0) {
+    *out.total = sum.Value() / static_cast<double>(counted);
+  } else {
+    *out.total = task_.options.empty_mean == XENT_EMPTY_MEAN_ZERO ? 0.0 : kNaN;
+  }
+}
+
+}  // namespace
+
+bool SoftmaxLoss(const SoftmaxTask& task, const Team& team) {
+  const FpEnvironment environment;
+  return Softmax(task, team).Run();
+}
+
+}  // namespace xent
