@@ -9,13 +9,12 @@ namespace xent {
 
 enum class Dtype : int32_t { kF32, kF64, kBF16, kF16 };
 
-// Elements of a chunk: the piece of a row that yields one RowState. Rows of at most so many classes are staged: their
-// exponentials are computed once and wait in L1. The bits of results depend on it; the figure was chosen by
-// bench/interleaved (longer chunks gain under 1 %, shorter ones cost 2 %).
+// Elements of a chunk: the piece of a row that yields one RowState. Rows of at most so many classes are staged many at
+// a time. The bits of results depend on it.
 constexpr int64_t kChunk = 2048;
 
-// Bytes of the staging buffer, and of the slack behind it that whole vectors may touch.
-constexpr int64_t kStageBytes = 32768;
+// Bytes of a stage that fits the L1 cache beside another, and of the slack behind it that whole vectors may touch.
+constexpr int64_t kStageBytes = 16384;
 constexpr int64_t kStageSlack = 256;
 
 // A label that stands for "this row is not read".
@@ -49,21 +48,24 @@ struct RowGrad {
   Kind kind;
 };
 
-// Consecutive rows that are staged together: rows * classes <= kStageBytes / (bytes of a computed element).
+// Consecutive rows that are staged together: rows * classes computed elements fit kStageBytes.
 struct Tile {
   const void* logits;
   int64_t stride;
   int64_t rows;
   int64_t classes;
   const int64_t* labels;  // one per row; kSkipRow: not read
-  void* stage;            // kStageBytes + kStageSlack bytes, 64-byte aligned
+  void* stage;            // kStageBytes + kStageSlack bytes, 64-byte aligned: the exponentials
+  void* factors;          // as large: what turns each of them into a gradient element
 };
 
 // A piece of one row.
 struct Slice {
   const void* logits;
   int64_t classes;
-  int64_t label;  // relative to the slice; outside [0, classes): not in it
+  int64_t label;     // relative to the slice; outside [0, classes): not in it
+  void* stage;       // room for the exponentials of a chunk, or of all classes if they are kept
+  bool keeps_stage;  // fold_slice leaves plain exponentials for write_slice, which else computes them again
 };
 
 struct GradientTile {
@@ -75,11 +77,11 @@ struct GradientTile {
 struct SoftmaxKernels {
   // Exponentials of the rows into the stage, and their states.
   void (*stage_rows)(const Tile& tile, RowState* states);
-  // Turns the staged exponentials into gradients and writes them. `careful` states scale them as stage_rows did.
+  // Turns the staged exponentials into gradients and writes them.
   void (*write_staged)(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out);
   // One state per chunk of kChunk classes.
   void (*fold_slice)(const Slice& slice, RowState* states);
-  // The gradient of a piece of a row; exponentials are computed again.
+  // The gradient of a piece of a row.
   void (*write_slice)(const Slice& slice, const RowGrad& grad, void* out, bool stream);
   // Logits of the labels, widened.
   void (*gather)(const Tile& tile, double* values);

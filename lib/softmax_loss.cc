@@ -16,6 +16,7 @@
 #include "lib/labels.h"
 #include "lib/reduce.h"
 #include "lib/row_state.h"
+#include "lib/scratch.h"
 
 namespace xent {
 namespace {
@@ -38,6 +39,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 struct Rows {
   int64_t first;
   int64_t count;
+  char* kept;  // long rows: where their exponentials stay until the gradient is written; null: nowhere
   int64_t labels[kTileRows];  // a class, kSkipRow or kInvalidLabel
   int64_t read[kTileRows];    // a class or kSkipRow: what the kernels see
   RowState states[kTileRows];
@@ -62,6 +64,7 @@ class Softmax {
   bool RunLots(Sum* sum);
   bool RunTile(int64_t first, int64_t count, const Team& team, Sum* sum) const;
   bool FindStates(const Tile& tile, const Team& team, Rows* rows) const;
+  Slice SliceOf(const Rows& rows, int64_t row, int64_t index, char* stage) const;
   bool FoldSlices(const Team& team, Rows* rows) const;
   void ScaleByLse(Rows* rows) const;
   void AddLabels(Rows* rows) const;
@@ -78,6 +81,7 @@ class Softmax {
   char* GradientData(int64_t row) const {
     return static_cast<char*>(task_.outputs.gradient) + row * task_.gradient_stride * task_.logits.ElementBytes();
   }
+  int64_t ComputedBytes() const { return task_.logits.IsDouble() ? 8 : 4; }
   int64_t SlicesPerRow() const { return (task_.logits.classes + kSlice - 1) / kSlice; }
 
   const SoftmaxTask& task_;
@@ -91,8 +95,6 @@ class Softmax {
   bool stream_;
   double scale_;  // of the gradient
 };
-
-int64_t StagedElements(const Matrix& x) { return kStageBytes / (x.IsDouble() ? 8 : 4); }
 
 // The last-level cache in bytes. Gradients of half of it and more are written past it.
 int64_t CacheBytes() {
@@ -131,7 +133,7 @@ bool Softmax::RunLots(Sum* sum) {
   if (!staged_ && team_.threads > 1 && is_few_rows && x.rows * SlicesPerRow() <= kMaxSlices) {
     return RunTile(0, x.rows, team_, sum);
   }
-  const int64_t fitting = staged_ ? StagedElements(x) / x.classes : kTileElements / x.classes;
+  const int64_t fitting = staged_ ? kStageBytes / ComputedBytes() / x.classes : kTileElements / x.classes;
   const int64_t tile_rows = std::min(kTileRows, std::max<int64_t>(fitting, 1));
   const int64_t tiles = (x.rows + tile_rows - 1) / tile_rows;
   const int64_t lots = std::min(tiles, kMaxLots);
@@ -150,12 +152,17 @@ bool Softmax::RunLots(Sum* sum) {
 
 bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Sum* sum) const {
   alignas(64) char stage[kStageBytes + kStageSlack];
+  alignas(64) char factors[kStageBytes + kStageSlack];
   Rows rows;
   rows.first = first;
   rows.count = count;
+  rows.kept = nullptr;
+  if (!staged_ && task_.outputs.gradient != nullptr && team.threads == 1) {
+    rows.kept = static_cast<char*>(ThreadScratch(count * task_.logits.classes * ComputedBytes() + kStageSlack));
+  }
   LoadLabels(task_.labels, first, count, task_.logits.classes, rows.labels);
   for (int64_t r = 0; r < count; ++r) rows.read[r] = std::max(rows.labels[r], kSkipRow);
-  const Tile tile = {RowData(first), task_.logits.stride, count, task_.logits.classes, rows.read, stage};
+  const Tile tile = {RowData(first), task_.logits.stride, count, task_.logits.classes, rows.read, stage, factors};
 
   if (!FindStates(tile, team, &rows)) return false;
   kernels_.gather(tile, rows.logit);
@@ -176,8 +183,10 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, Rows* rows) const {
   if (staged_) {
     // Saved states spare the sums, but the gradient needs the exponentials.
     if (saved == nullptr || task_.outputs.gradient != nullptr) kernels_.stage_rows(tile, rows->states);
-  } else if (saved == nullptr && !FoldSlices(team, rows)) {
-    return false;
+  } else if (saved == nullptr) {
+    if (!FoldSlices(team, rows)) return false;
+  } else {
+    rows->kept = nullptr;
   }
   if (saved != nullptr) {
     static_assert(sizeof(RowState) == sizeof(xent_row_state), "a saved state is a RowState");
@@ -186,17 +195,26 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, Rows* rows) const {
   return true;
 }
 
+// A slice of one of the rows, with its part of what the rows keep, else with the stage given.
+Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t index, char* stage) const {
+  const int64_t classes = task_.logits.classes;
+  const int64_t begin = index * kSlice;
+  const char* const x = RowData(rows.first + row) + begin * task_.logits.ElementBytes();
+  if (rows.kept != nullptr) stage = rows.kept + (row * classes + begin) * ComputedBytes();
+  return Slice{x, std::min(kSlice, classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr};
+}
+
 // States of long rows: slices in any order, merged in index order.
 bool Softmax::FoldSlices(const Team& team, Rows* rows) const {
-  const int64_t classes = task_.logits.classes;
   const int64_t per_row = SlicesPerRow();
   const auto fold = [&](int64_t row, int64_t slice) {
+    alignas(64) char stage[kStageBytes + kStageSlack];
     RowState chunks[kSlice / kChunk];
-    const int64_t begin = slice * kSlice;
-    const int64_t n = std::min(kSlice, classes - begin);
-    const char* const x = RowData(rows->first + row) + begin * task_.logits.ElementBytes();
-    kernels_.fold_slice(Slice{x, n, rows->read[row] - begin}, chunks);
-    for (int64_t c = 1; c < (n + kChunk - 1) / kChunk; ++c) chunks[0] = MergeStates(chunks[0], chunks[c], math_);
+    const Slice piece = SliceOf(*rows, row, slice, stage);
+    kernels_.fold_slice(piece, chunks);
+    for (int64_t c = 1; c < (piece.classes + kChunk - 1) / kChunk; ++c) {
+      chunks[0] = MergeStates(chunks[0], chunks[c], math_);
+    }
     return chunks[0];
   };
   if (team.threads == 1) {
@@ -341,14 +359,12 @@ bool Softmax::WriteGradient(const Tile& tile, const Team& team, const Rows& rows
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }
-  const int64_t bytes = task_.logits.ElementBytes();
   const int64_t per_row = SlicesPerRow();
   auto write = [&](int64_t i) {
     const int64_t row = i / per_row;
-    const int64_t begin = i % per_row * kSlice;
-    const Slice slice = {RowData(rows.first + row) + begin * bytes, std::min(kSlice, tile.classes - begin),
-                         rows.read[row] - begin};
-    kernels_.write_slice(slice, rows.grads[row], GradientData(rows.first + row) + begin * bytes, stream_);
+    const int64_t offset = i % per_row * kSlice * task_.logits.ElementBytes();
+    const Slice slice = SliceOf(rows, row, i % per_row, nullptr);
+    kernels_.write_slice(slice, rows.grads[row], GradientData(rows.first + row) + offset, stream_);
   };
   return ParallelFor(team, rows.count * per_row, write);
 }

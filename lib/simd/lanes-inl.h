@@ -162,6 +162,12 @@ HWY_INLINE double WidenOne(const T* from) {
   return static_cast<double>(hn::GetLane(FromStorage(d, from)));
 }
 
+template <class T>
+HWY_INLINE void NarrowOne(double value, T* to) {
+  const hn::CappedTag<Compute<T>, 1> d;
+  ToStorage(hn::Set(d, static_cast<Compute<T>>(value)), d, to, false);
+}
+
 // NaN results are always this one.
 template <class C>
 HWY_INLINE C CanonicalNaN() {

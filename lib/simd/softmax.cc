@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "lib/kernels.h"
+#include "lib/row_state.h"
 #include "lib/simd/exp-inl.h"
 #include "lib/simd/loops-inl.h"
 
@@ -25,7 +26,7 @@ struct PlainExp {
   HWY_INLINE PlainExp() : range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())) {}
 
   template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x) {
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
     const auto reduced = ReduceExp(d, x);
     const hn::RebindToUnsigned<D> du;
     const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(kHalfRange)));
@@ -51,7 +52,7 @@ struct PlainExp {
 template <class C>
 struct CarefulExp {
   template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x) const {
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     using E = ExpConstants<C>;
     const auto shifted_x = hn::Sub(x, hn::Set(d, anchor));
     const auto floor = hn::Set(d, E::kNegligible);
@@ -71,7 +72,7 @@ struct CarefulExp {
 template <class C>
 struct PlainGrad {
   template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x) const {
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     const auto reduced = ReduceExp(d, x);
     const auto e = AddExponent(d, ExpMantissa(d, reduced.remainder), reduced.shifted);
     return hn::Mul(e, hn::Set(d, factor));
@@ -83,8 +84,8 @@ struct PlainGrad {
 template <class C>
 struct CarefulGrad {
   template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x) const {
-    return hn::Mul(exp(d, x), hn::Set(d, factor));
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    return hn::Mul(exp(d, x, 0), hn::Set(d, factor));
   }
 
   CarefulExp<C> exp;
@@ -92,33 +93,66 @@ struct CarefulGrad {
 };
 
 template <class C>
-struct Itself {
-  template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D, hn::Vec<D> x) const {
-    return x;
-  }
-};
-
-template <class C>
 struct Constant {
   template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D>) const {
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D>, int64_t) const {
     return hn::Set(d, value);
   }
 
   C value;
 };
 
-// ---- states
+template <class C>
+struct Times {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    return hn::Mul(x, hn::Set(d, factor));
+  }
 
-// The careful plan of n logits: anchor and exponent from the largest but the label. False: a state without a sum.
+  C factor;
+};
+
+template <class C>
+struct TimesEach {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    return hn::Mul(x, hn::LoadU(d, factors + i));
+  }
+
+  const C* factors;
+};
+
+// Multiplies by 2^exponent in two exact steps; what falls below `least` becomes 0.
+template <class C>
+struct Rescale {
+  Rescale(int64_t exponent, C least_kept) : least(least_kept) {
+    constexpr int64_t kReach = -2 * ExpConstants<C>::kLowest;
+    const int64_t near = std::min(std::max(exponent, -kReach), kReach);
+    first = static_cast<C>(TimesPowerOfTwo(1.0, near / 2));
+    second = static_cast<C>(TimesPowerOfTwo(1.0, near - near / 2));
+  }
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    const auto scaled = hn::Mul(hn::Mul(x, hn::Set(d, first)), hn::Set(d, second));
+    return hn::IfThenElseZero(hn::Ge(scaled, hn::Set(d, least)), scaled);
+  }
+
+  C first;
+  C second;
+  C least;
+};
+
+// ---- exponentials and their sums
+
+// Anchor and exponent of the careful plan, from the largest of n logits but the label. False: there is no sum, and the
+// state says why.
 template <class T>
 bool PlanCarefully(const T* x, int64_t n, int64_t label, RowState* state) {
   using C = Compute<T>;
   using E = ExpConstants<C>;
-  Itself<C> itself;
   MaxAccumulator<C> largest;
-  Fold(x, n, label, itself, largest);
+  Fold(x, n, label, largest);
   const C max = largest.Finish();
   *state = RowState{0.0, 0.0, 0.0, 0, kCareful};
   if (!(max < std::numeric_limits<C>::infinity())) {
@@ -134,101 +168,75 @@ bool PlanCarefully(const T* x, int64_t n, int64_t label, RowState* state) {
   return true;
 }
 
-template <class C>
-CarefulExp<C> CarefulExpOf(const RowState& state) {
-  return {static_cast<C>(state.anchor), static_cast<C>(state.exponent), C(0)};
-}
-
+// A row, or a chunk of one, into the stage: plain where that is possible. Its own logits decide, nothing else. False:
+// there is no sum, and the stage holds zeros.
 template <class T>
-RowState FoldChunk(const T* x, int64_t n, int64_t label) {
+bool StageRow(const T* x, int64_t n, int64_t label, Compute<T>* staged, RowState* state) {
   using C = Compute<T>;
-  RowState state = {0.0, 0.0, 0.0, 0, kPlain};
-  {
-    PlainExp<C> exp;
-    SumAccumulator<C> sum;
-    Fold(x, n, label, exp, sum);
-    if (HWY_LIKELY(exp.InRange())) {
-      sum.Finish(&state.sum, &state.low);
-      return state;
-    }
-  }
-  if (PlanCarefully(x, n, label, &state)) {
-    CarefulExp<C> exp = CarefulExpOf<C>(state);
-    SumAccumulator<C> sum;
-    Fold(x, n, label, exp, sum);
-    sum.Finish(&state.sum, &state.low);
-  }
-  return state;
-}
-
-template <class T>
-void FoldSlice(const Slice& slice, RowState* states) {
-  const T* const x = static_cast<const T*>(slice.logits);
-  for (int64_t first = 0; first < slice.classes; first += kChunk) {
-    const int64_t n = std::min(kChunk, slice.classes - first);
-    *states++ = FoldChunk(x + first, n, slice.label - first);
-  }
-}
-
-// ---- rows that wait in the stage
-
-// Rows [first, last) of the tile by the plain plan; false if one of them is not plain.
-template <class T>
-bool StagePlainly(const Tile& tile, int64_t first, int64_t last) {
-  using C = Compute<T>;
-  const T* const x = static_cast<const T*>(tile.logits) + first * tile.stride;
-  C* const stage = static_cast<C*>(tile.stage) + first * tile.classes;
-  PlainExp<C> exp;
-  if (tile.stride == tile.classes) {
-    MapDense(x, (last - first) * tile.classes, exp, stage);
-  } else {
-    for (int64_t r = 0; r < last - first; ++r) {
-      MapDense(x + r * tile.stride, tile.classes, exp, stage + r * tile.classes);
-    }
-  }
-  return exp.InRange();
-}
-
-// One row by the careful plan; false if it has no sum (RowState says which kind of row that is).
-template <class T>
-bool StageCarefully(const Tile& tile, int64_t row, RowState* state) {
-  using C = Compute<T>;
-  const T* const x = static_cast<const T*>(tile.logits) + row * tile.stride;
-  C* const staged = static_cast<C*>(tile.stage) + row * tile.classes;
-  if (!PlanCarefully(x, tile.classes, tile.labels[row], state)) {
-    std::fill(staged, staged + tile.classes, C(0));
+  *state = RowState{0.0, 0.0, 0.0, 0, kPlain};
+  PlainExp<C> plain;
+  Map(x, n, plain, staged, false);
+  if (HWY_LIKELY(plain.InRange())) return true;
+  if (!PlanCarefully(x, n, label, state)) {
+    std::fill(staged, staged + n, C(0));
     return false;
   }
-  CarefulExp<C> exp = CarefulExpOf<C>(*state);
-  MapDense(x, tile.classes, exp, staged);
+  const CarefulExp<C> careful = {static_cast<C>(state->anchor), static_cast<C>(state->exponent), C(0)};
+  Map(x, n, careful, staged, false);
   return true;
 }
 
-// A run of rows that are all read. A row's plan is its own affair: in company that is not plain it is tried alone.
+// One state per chunk of a long row. The exponentials stay in the slice's stage if it asks for that.
 template <class T>
-void StageRun(const Tile& tile, const StagedRows<Compute<T>>& rows, int64_t first, int64_t last, RowState* states) {
+void FoldSlice(const Slice& slice, RowState* states) {
   using C = Compute<T>;
-  const bool all_plain = StagePlainly<T>(tile, first, last);
+  const T* const x = static_cast<const T*>(slice.logits);
+  C* staged = static_cast<C*>(slice.stage);
+  for (int64_t first = 0; first < slice.classes; first += kChunk) {
+    const int64_t n = std::min(kChunk, slice.classes - first);
+    const int64_t label = slice.label - first;
+    if (StageRow(x + first, n, label, staged, states)) {
+      if (label >= 0 && label < n) staged[label] = C(0);
+      StagedRow<C>(n).Sum(staged, &states->sum, &states->low);
+    }
+    ++states;
+    if (slice.keeps_stage) staged += n;
+  }
+}
+
+// A run of rows that are all read. They are staged in one go; if they are not plain together, each for itself.
+template <class T>
+void StageRun(const Tile& tile, int64_t first, int64_t last, RowState* states) {
+  using C = Compute<T>;
+  const T* const x = static_cast<const T*>(tile.logits);
+  C* const stage = static_cast<C*>(tile.stage);
+  const int64_t classes = tile.classes;
+  bool all_plain = false;
+  if (tile.stride == classes) {
+    PlainExp<C> exp;
+    Map(x + first * classes, (last - first) * classes, exp, stage + first * classes, false);
+    all_plain = exp.InRange();
+  }
   for (int64_t r = first; r < last; ++r) {
     states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
-    if (!all_plain && !StagePlainly<T>(tile, r, r + 1) && !StageCarefully<T>(tile, r, &states[r])) continue;
-    C* const staged = static_cast<C*>(tile.stage) + r * tile.classes;
-    staged[tile.labels[r]] = C(0);
-    SumAccumulator<C> sum;
-    rows.FoldRow(staged, sum);
-    sum.Finish(&states[r].sum, &states[r].low);
+    if (!all_plain) StageRow(x + r * tile.stride, classes, tile.labels[r], stage + r * classes, &states[r]);
+    stage[r * classes + tile.labels[r]] = C(0);
+  }
+  const StagedRow<C> row(classes);
+  for (int64_t r = first; r < last; ++r) {
+    // A NaN row keeps its NaN; an empty one sums zeros.
+    if (!std::isnan(states[r].sum)) row.Sum(stage + r * classes, &states[r].sum, &states[r].low);
   }
 }
 
 template <class T>
 void StageRows(const Tile& tile, RowState* states) {
-  const StagedRows<Compute<T>> rows(tile.classes);
   int64_t first = 0;
   while (first < tile.rows) {
     const bool skipped = tile.labels[first] == kSkipRow;
     int64_t last = first + 1;
     while (last < tile.rows && (tile.labels[last] == kSkipRow) == skipped) ++last;
-    if (!skipped) StageRun<T>(tile, rows, first, last, states);
+    if (!skipped) StageRun<T>(tile, first, last, states);
     first = last;
   }
 }
@@ -243,41 +251,13 @@ void Gather(const Tile& tile, double* values) {
 
 // ---- gradients
 
-// Multiplies by 2^exponent in two exact steps; what falls below `least` becomes 0.
-template <class C>
-struct Rescale {
-  Rescale(int64_t exponent, C least_kept) : least(least_kept) {
-    constexpr int64_t kReach = 2 - 2 * ExpConstants<C>::kLowest;
-    const int64_t near = std::min(std::max(exponent, -kReach), kReach);
-    first = std::ldexp(C(1), static_cast<int>(near / 2));
-    second = std::ldexp(C(1), static_cast<int>(near - near / 2));
-  }
-  template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x) const {
-    const auto scaled = hn::Mul(hn::Mul(x, hn::Set(d, first)), hn::Set(d, second));
-    return hn::IfThenElseZero(hn::Ge(scaled, hn::Set(d, least)), scaled);
-  }
-  C first;
-  C second;
-  C least;
-};
-
-template <class C>
-struct Times {
-  template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x) const {
-    return hn::Mul(x, hn::Set(d, factor));
-  }
-  C factor;
-};
-
 // The factor that turns e^x into a gradient element; 0 if the row must be scaled in two steps: where the factor is no
 // normal number, or a probability below the smallest normal number could come out.
 template <class C>
 C PlainFactor(const RowGrad& grad) {
   constexpr int kLargestExponent = -ExpConstants<C>::kLowest - (1 << (ExpConstants<C>::kPlainBits - 1)) - 3;
   if (grad.plan != kPlain || grad.exponent > kLargestExponent) return C(0);
-  const double factor = std::ldexp(grad.scale / grad.total, -grad.exponent);
+  const double factor = TimesPowerOfTwo(grad.scale / grad.total, -int64_t{grad.exponent});
   const double size = std::fabs(factor);
   const bool normal = size >= static_cast<double>(std::numeric_limits<C>::min()) &&
                       size <= static_cast<double>(std::numeric_limits<C>::max());
@@ -290,58 +270,79 @@ C LeastKept(const RowGrad& grad) {
   return static_cast<C>(grad.total) * std::numeric_limits<C>::min();
 }
 
+// Readies one staged row for multiplication by the factor it returns; the label's element is final already.
 template <class C>
-void ScaleStaged(const StagedRows<C>& rows, const RowState& state, const RowGrad& grad, C* staged, int64_t classes,
-                 int64_t label) {
+C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t classes, int64_t label) {
   if (grad.kind != RowGrad::kSoftmax) {
     std::fill(staged, staged + classes, grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>());
-    return;
+    return C(1);
   }
   C factor = PlainFactor<C>(grad);
   if (factor == C(0)) {
-    rows.MapRow(staged, Rescale<C>(int64_t{state.exponent} - grad.exponent, LeastKept<C>(grad)));
+    const Rescale<C> rescale(int64_t{state.exponent} - grad.exponent, LeastKept<C>(grad));
+    Map(staged, classes, rescale, staged, false);
     factor = static_cast<C>(grad.scale / grad.total);
   }
-  rows.MapRow(staged, Times<C>{factor});
   staged[label] = static_cast<C>(grad.label_value);
+  return factor;
 }
 
+// Each element has its factor in a second stage, so that one dense loop multiplies, converts and stores, however few
+// classes a row has.
 template <class T>
 void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
   using C = Compute<T>;
-  const StagedRows<C> rows(tile.classes);
   C* const stage = static_cast<C*>(tile.stage);
+  C* const factors = static_cast<C*>(tile.factors);
+  const int64_t classes = tile.classes;
   for (int64_t r = 0; r < tile.rows; ++r) {
-    ScaleStaged(rows, states[r], grads[r], stage + r * tile.classes, tile.classes, tile.labels[r]);
+    const int64_t label = std::max<int64_t>(tile.labels[r], 0);
+    const C factor = PrepareStaged(states[r], grads[r], stage + r * classes, classes, label);
+    Spread(factor, classes, factors + r * classes);
   }
+  for (int64_t r = 0; r < tile.rows; ++r) factors[r * classes + std::max<int64_t>(tile.labels[r], 0)] = C(1);
   T* const gradient = static_cast<T*>(out.data);
-  if (out.stride == tile.classes) {
-    Map(stage, tile.rows * tile.classes, kSkipRow, C(0), Itself<C>(), gradient, out.stream);
+  if (out.stride == classes) {
+    const TimesEach<C> product = {factors};
+    Map(stage, tile.rows * classes, product, gradient, out.stream);
   } else {
     for (int64_t r = 0; r < tile.rows; ++r) {
-      Map(stage + r * tile.classes, tile.classes, kSkipRow, C(0), Itself<C>(), gradient + r * out.stride, out.stream);
+      const TimesEach<C> product = {factors + r * classes};
+      Map(stage + r * classes, classes, product, gradient + r * out.stride, out.stream);
     }
   }
   if (out.stream) hwy::FlushStream();
 }
 
+// The gradient of a slice but for its label.
 template <class T>
-void WriteSlice(const Slice& slice, const RowGrad& grad, void* out, bool stream) {
+void WriteClasses(const Slice& slice, const RowGrad& grad, T* to, bool stream) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(slice.logits);
-  T* const to = static_cast<T*>(out);
-  const C label_value = static_cast<C>(grad.label_value);
   if (grad.kind != RowGrad::kSoftmax) {
-    const C value = grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>();
-    Map(to, slice.classes, kSkipRow, C(0), Constant<C>{value}, to, false);
-  } else if (const C factor = PlainFactor<C>(grad); factor != C(0)) {
-    Map(x, slice.classes, slice.label, label_value, PlainGrad<C>{factor}, to, stream);
-  } else {
+    const Constant<C> constant = {grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>()};
+    Map(to, slice.classes, constant, to, false);
+  } else if (const C factor = PlainFactor<C>(grad); factor == C(0)) {
     const CarefulExp<C> exp = {static_cast<C>(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad)};
-    Map(x, slice.classes, slice.label, label_value, CarefulGrad<C>{exp, static_cast<C>(grad.scale / grad.total)}, to,
-        stream);
+    const CarefulGrad<C> gradient = {exp, static_cast<C>(grad.scale / grad.total)};
+    Map(x, slice.classes, gradient, to, stream);
+  } else if (slice.keeps_stage) {
+    const Times<C> gradient = {factor};
+    Map(static_cast<const C*>(slice.stage), slice.classes, gradient, to, stream);
+  } else {
+    const PlainGrad<C> gradient = {factor};
+    Map(x, slice.classes, gradient, to, stream);
   }
+}
+
+template <class T>
+void WriteSlice(const Slice& slice, const RowGrad& grad, void* out, bool stream) {
+  T* const to = static_cast<T*>(out);
+  WriteClasses(slice, grad, to, stream);
   if (stream) hwy::FlushStream();
+  if (grad.kind == RowGrad::kSoftmax && slice.label >= 0 && slice.label < slice.classes) {
+    NarrowOne(grad.label_value, to + slice.label);
+  }
 }
 
 template <class T>
