@@ -17,6 +17,9 @@ constexpr int64_t kChunk = 2048;
 constexpr int64_t kStageBytes = 16384;
 constexpr int64_t kStageSlack = 256;
 
+// Logits that are widened at a time.
+constexpr int64_t kWiden = 256;
+
 // A label that stands for "this row is not read".
 constexpr int64_t kSkipRow = -1;
 
@@ -68,6 +71,18 @@ struct Slice {
   bool keeps_stage;  // fold_slice leaves plain exponentials for write_slice, which else computes them again
 };
 
+// The rest of a row's gradient, whose exponentials are kept: it can be written while the next row is folded, so that
+// the memory is read and written at the same time.
+struct PendingWrite {
+  const void* stage;
+  void* out;
+  int64_t left;  // elements; 0: nothing is pending
+  double factor;
+  void* label_out;  // null: none
+  double label_value;
+  bool stream;
+};
+
 struct GradientTile {
   void* data;
   int64_t stride;
@@ -79,12 +94,15 @@ struct SoftmaxKernels {
   void (*stage_rows)(const Tile& tile, RowState* states);
   // Turns the staged exponentials into gradients and writes them.
   void (*write_staged)(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out);
-  // One state per chunk of kChunk classes.
-  void (*fold_slice)(const Slice& slice, RowState* states);
-  // The gradient of a piece of a row.
-  void (*write_slice)(const Slice& slice, const RowGrad& grad, void* out, bool stream);
-  // Logits of the labels, widened.
+  // One state per chunk of kChunk classes. Writes some of what is pending meanwhile.
+  void (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
+  // The gradient of a piece of a row. What need not be written at once is left pending.
+  void (*begin_write)(const Slice& slice, const RowGrad& grad, void* out, bool stream, PendingWrite* pending);
+  void (*finish_write)(PendingWrite* pending);
+  // Logits of the labels, widened; 0 for rows that are not read.
   void (*gather)(const Tile& tile, double* values);
+  // n <= kWiden consecutive logits, widened.
+  void (*widen)(const void* logits, int64_t n, double* values);
 };
 
 // e^x = mantissa * 2^exponent; logarithm of one + x * 2^exponent. Exact roundings only: no libm.

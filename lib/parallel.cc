@@ -41,7 +41,7 @@ int ThreadsOfEnvironment() {
 struct Share {
   int64_t tasks;
   int64_t shares;
-  TaskBody body;
+  RangeBody body;
   void* context;
   std::atomic<int64_t>* runs;
 
@@ -52,7 +52,7 @@ struct Share {
     const int64_t longer = tasks % shares;
     const int64_t first = share * length + std::min(share, longer);
     const int64_t last = first + length + (share < longer ? 1 : 0);
-    for (int64_t task = first; task < last; ++task) body(context, task);
+    if (first < last) body(context, first, last);
   }
 };
 
@@ -80,7 +80,7 @@ Team ChooseTeam(int requested, const xent_parallel_runner* runner, int64_t work)
   return Team{static_cast<int>(std::min<int64_t>({requested, useful, kMaxShares})), runner};
 }
 
-bool RunTasks(const Team& team, int64_t tasks, TaskBody body, void* context) {
+bool RunRanges(const Team& team, int64_t tasks, RangeBody body, void* context) {
   const int64_t shares = std::min<int64_t>(team.threads, tasks);
   std::atomic<int64_t> runs[kMaxShares];
   Share share = {tasks, std::max<int64_t>(shares, 1), body, context, runs};

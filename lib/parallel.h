@@ -22,17 +22,28 @@ struct Team {
 // The team of a call: as many threads as asked for, fewer if the work (in elements) is small.
 Team ChooseTeam(int requested, const xent_parallel_runner* runner, int64_t work);
 
-using TaskBody = void (*)(void* context, int64_t task);
+using RangeBody = void (*)(void* context, int64_t first, int64_t last);
 
-// Calls body(context, i) for every i in [0, tasks), each thread in the floating-point environment of FpEnvironment and
-// on a contiguous share. False: the caller's runner did not run every share exactly once.
-bool RunTasks(const Team& team, int64_t tasks, TaskBody body, void* context);
+// Shares [0, tasks) out among the team: body(context, first, last) is called for contiguous ranges that cover it, each
+// on a thread of its own, in the floating-point environment of FpEnvironment. False: the caller's runner did not run
+// every range exactly once.
+bool RunRanges(const Team& team, int64_t tasks, RangeBody body, void* context);
 
-// The same for anything that can be called.
+// The same for anything that can be called with (first, last).
+template <class Body>
+bool ParallelRanges(const Team& team, int64_t tasks, Body& body) {
+  return RunRanges(
+      team, tasks,
+      [](void* context, int64_t first, int64_t last) { (*static_cast<Body*>(context))(first, last); }, &body);
+}
+
+// The same, task by task.
 template <class Body>
 bool ParallelFor(const Team& team, int64_t tasks, Body& body) {
-  return RunTasks(
-      team, tasks, [](void* context, int64_t task) { (*static_cast<Body*>(context))(task); }, &body);
+  auto range = [&body](int64_t first, int64_t last) {
+    for (int64_t task = first; task < last; ++task) body(task);
+  };
+  return ParallelRanges(team, tasks, range);
 }
 
 }  // namespace xent

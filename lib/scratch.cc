@@ -6,7 +6,7 @@
 namespace xent {
 namespace {
 
-constexpr int64_t kMaxBytes = int64_t{2} << 20;
+constexpr int64_t kMaxBytes = int64_t{4} << 20;
 
 struct Block {
   ~Block() { std::free(data); }

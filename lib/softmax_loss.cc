@@ -22,8 +22,9 @@ namespace xent {
 namespace {
 
 constexpr int64_t kTileRows = 64;
-// Elements of a tile of rows too long to stage: its rows stay in the L2 cache between the two passes.
-constexpr int64_t kTileElements = 65536;
+// Elements of a tile of rows too long to stage; they stay in the L2 cache between the two passes. Rows of half as many
+// and more are a tile each, whose gradient is written while the next one is folded.
+constexpr int64_t kTileElements = 16384;
 // Classes of a slice, the piece of a long row that a thread takes; its chunks' states are merged first.
 constexpr int64_t kSlice = 16 * kChunk;
 constexpr int64_t kMaxSlices = 256;
@@ -62,16 +63,19 @@ class Softmax {
 
  private:
   bool RunLots(Sum* sum);
-  bool RunTile(int64_t first, int64_t count, const Team& team, Sum* sum) const;
-  bool FindStates(const Tile& tile, const Team& team, Rows* rows) const;
-  Slice SliceOf(const Rows& rows, int64_t row, int64_t index, char* stage) const;
-  bool FoldSlices(const Team& team, Rows* rows) const;
+  void RunTiles(int64_t tile_rows, int64_t first, int64_t last, PendingWrite* pending, Sum* sum) const;
+  bool RunTile(int64_t first, int64_t count, const Team& team, PendingWrite* pending, Sum* sum) const;
+  bool FindStates(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
+  void KeepExponentials(PendingWrite* pending, Rows* rows) const;
+  Slice SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, char* stage) const;
+  bool FoldSlices(const Team& team, PendingWrite* pending, Rows* rows) const;
   void ScaleByLse(Rows* rows) const;
   void AddLabels(Rows* rows) const;
   void FindLse(Rows* rows) const;
+  double CloseLse(const char* x) const;
   void WriteRowOutputs(const Rows& rows, Sum* sum) const;
   void PrepareGradient(Rows* rows) const;
-  bool WriteGradient(const Tile& tile, const Team& team, const Rows& rows) const;
+  bool WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const;
   void WriteTotals(const Sum& sum) const;
 
   const char* RowData(int64_t row) const {
@@ -131,40 +135,48 @@ bool Softmax::RunLots(Sum* sum) {
   const Matrix& x = task_.logits;
   const bool is_few_rows = x.rows < 4 * int64_t{team_.threads} && x.rows <= kTileRows;
   if (!staged_ && team_.threads > 1 && is_few_rows && x.rows * SlicesPerRow() <= kMaxSlices) {
-    return RunTile(0, x.rows, team_, sum);
+    PendingWrite pending = {};
+    return RunTile(0, x.rows, team_, &pending, sum);
   }
   const int64_t fitting = staged_ ? kStageBytes / ComputedBytes() / x.classes : kTileElements / x.classes;
   const int64_t tile_rows = std::min(kTileRows, std::max<int64_t>(fitting, 1));
   const int64_t tiles = (x.rows + tile_rows - 1) / tile_rows;
   const int64_t lots = std::min(tiles, kMaxLots);
   Sum sums[kMaxLots];
-  auto lot = [&](int64_t index) {
-    const int64_t last = (index + 1) * tiles / lots;
-    for (int64_t tile = index * tiles / lots; tile < last; ++tile) {
-      const int64_t first = tile * tile_rows;
-      RunTile(first, std::min(tile_rows, x.rows - first), Team{1, nullptr}, &sums[index]);
+  auto range = [&](int64_t first, int64_t last) {
+    PendingWrite pending = {};
+    for (int64_t lot = first; lot < last; ++lot) {
+      RunTiles(tile_rows, lot * tiles / lots, (lot + 1) * tiles / lots, &pending, &sums[lot]);
     }
+    kernels_.finish_write(&pending);
   };
-  if (!ParallelFor(team_, lots, lot)) return false;
+  if (!ParallelRanges(team_, lots, range)) return false;
   for (int64_t i = 0; i < lots; ++i) sum->Add(sums[i]);
   return true;
 }
 
-bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Sum* sum) const {
+void Softmax::RunTiles(int64_t tile_rows, int64_t first, int64_t last, PendingWrite* pending, Sum* sum) const {
+  for (int64_t tile = first; tile < last; ++tile) {
+    const int64_t row = tile * tile_rows;
+    RunTile(row, std::min(tile_rows, task_.logits.rows - row), Team{1, nullptr}, pending, sum);
+  }
+}
+
+bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, PendingWrite* pending, Sum* sum) const {
   alignas(64) char stage[kStageBytes + kStageSlack];
   alignas(64) char factors[kStageBytes + kStageSlack];
   Rows rows;
   rows.first = first;
   rows.count = count;
   rows.kept = nullptr;
-  if (!staged_ && task_.outputs.gradient != nullptr && team.threads == 1) {
-    rows.kept = static_cast<char*>(ThreadScratch(count * task_.logits.classes * ComputedBytes() + kStageSlack));
+  if (!staged_ && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr && team.threads == 1) {
+    KeepExponentials(pending, &rows);
   }
   LoadLabels(task_.labels, first, count, task_.logits.classes, rows.labels);
   for (int64_t r = 0; r < count; ++r) rows.read[r] = std::max(rows.labels[r], kSkipRow);
   const Tile tile = {RowData(first), task_.logits.stride, count, task_.logits.classes, rows.read, stage, factors};
 
-  if (!FindStates(tile, team, &rows)) return false;
+  if (!FindStates(tile, team, pending, &rows)) return false;
   kernels_.gather(tile, rows.logit);
   if (task_.options.lse != nullptr) {
     ScaleByLse(&rows);
@@ -175,18 +187,27 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Sum* sum) 
   WriteRowOutputs(rows, sum);
   if (task_.outputs.gradient == nullptr) return true;
   PrepareGradient(&rows);
-  return WriteGradient(tile, team, rows);
+  return WriteGradient(tile, team, pending, rows);
 }
 
-bool Softmax::FindStates(const Tile& tile, const Team& team, Rows* rows) const {
+// Room for the exponentials of the tile, if there is any: the thread's scratch has two halves, since what is pending
+// still needs the other one.
+void Softmax::KeepExponentials(PendingWrite* pending, Rows* rows) const {
+  const int64_t half = (rows->count * task_.logits.classes * ComputedBytes() + kStageSlack + 63) / 64 * 64;
+  char* const scratch = static_cast<char*>(ThreadScratch(2 * half));
+  if (scratch == nullptr) return;
+  const char* const busy = static_cast<const char*>(pending->stage);
+  const bool first_is_busy = pending->left > 0 && busy >= scratch && busy < scratch + half;
+  rows->kept = first_is_busy ? scratch + half : scratch;
+}
+
+bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const {
   const xent_row_state* const saved = task_.options.row_state;
   if (staged_) {
     // Saved states spare the sums, but the gradient needs the exponentials.
     if (saved == nullptr || task_.outputs.gradient != nullptr) kernels_.stage_rows(tile, rows->states);
   } else if (saved == nullptr) {
-    if (!FoldSlices(team, rows)) return false;
-  } else {
-    rows->kept = nullptr;
+    if (!FoldSlices(team, pending, rows)) return false;
   }
   if (saved != nullptr) {
     static_assert(sizeof(RowState) == sizeof(xent_row_state), "a saved state is a RowState");
@@ -195,23 +216,21 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, Rows* rows) const {
   return true;
 }
 
-// A slice of one of the rows, with its part of what the rows keep, else with the stage given.
-Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t index, char* stage) const {
-  const int64_t classes = task_.logits.classes;
-  const int64_t begin = index * kSlice;
+// Classes from `begin` of one of the rows, with their part of what the rows keep, else with the stage given.
+Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, char* stage) const {
   const char* const x = RowData(rows.first + row) + begin * task_.logits.ElementBytes();
-  if (rows.kept != nullptr) stage = rows.kept + (row * classes + begin) * ComputedBytes();
-  return Slice{x, std::min(kSlice, classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr};
+  if (rows.kept != nullptr) stage = rows.kept + (row * task_.logits.classes + begin) * ComputedBytes();
+  return Slice{x, std::min(classes, task_.logits.classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr};
 }
 
 // States of long rows: slices in any order, merged in index order.
-bool Softmax::FoldSlices(const Team& team, Rows* rows) const {
+bool Softmax::FoldSlices(const Team& team, PendingWrite* pending, Rows* rows) const {
   const int64_t per_row = SlicesPerRow();
-  const auto fold = [&](int64_t row, int64_t slice) {
+  const auto fold = [&](int64_t row, int64_t slice, PendingWrite* meanwhile) {
     alignas(64) char stage[kStageBytes + kStageSlack];
     RowState chunks[kSlice / kChunk];
-    const Slice piece = SliceOf(*rows, row, slice, stage);
-    kernels_.fold_slice(piece, chunks);
+    const Slice piece = SliceOf(*rows, row, slice * kSlice, kSlice, stage);
+    kernels_.fold_slice(piece, chunks, meanwhile);
     for (int64_t c = 1; c < (piece.classes + kChunk - 1) / kChunk; ++c) {
       chunks[0] = MergeStates(chunks[0], chunks[c], math_);
     }
@@ -220,14 +239,16 @@ bool Softmax::FoldSlices(const Team& team, Rows* rows) const {
   if (team.threads == 1) {
     for (int64_t r = 0; r < rows->count; ++r) {
       if (rows->read[r] == kSkipRow) continue;
-      rows->states[r] = fold(r, 0);
-      for (int64_t s = 1; s < per_row; ++s) rows->states[r] = MergeStates(rows->states[r], fold(r, s), math_);
+      rows->states[r] = fold(r, 0, pending);
+      for (int64_t s = 1; s < per_row; ++s) {
+        rows->states[r] = MergeStates(rows->states[r], fold(r, s, pending), math_);
+      }
     }
     return true;
   }
   RowState states[kMaxSlices];
   auto task = [&](int64_t i) {
-    if (rows->read[i / per_row] != kSkipRow) states[i] = fold(i / per_row, i % per_row);
+    if (rows->read[i / per_row] != kSkipRow) states[i] = fold(i / per_row, i % per_row, nullptr);
   };
   if (!ParallelFor(team, rows->count * per_row, task)) return false;
   for (int64_t r = 0; r < rows->count; ++r) {
@@ -280,15 +301,53 @@ void Softmax::AddLabels(Rows* rows) const {
   }
 }
 
-// lse = x_y + loss where the label leads, else anchor + log(S + e).
+// lse = x_y + loss where the label leads, else anchor + log(S + e). Near 0 that logarithm would lose the digits of the
+// largest logit beside 1.
 void Softmax::FindLse(Rows* rows) const {
+  constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+  constexpr double kNearZero = 2.0;
   math_.log_scaled(0.0, rows->total, rows->total_exponent, rows->count, rows->lse);
   for (int64_t r = 0; r < rows->count; ++r) {
-    constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+    if (rows->read[r] == kSkipRow) continue;
     const bool leads = rows->loss[r] < kLn2;
     rows->lse[r] = leads ? rows->logit[r] + rows->loss[r] : rows->states[r].anchor + rows->lse[r];
     if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
+    if (!leads && std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(RowData(rows->first + r));
   }
+}
+
+// max + log1p(sum of e^(x - max) over all classes but the first largest), in double.
+double Softmax::CloseLse(const char* x) const {
+  const int64_t classes = task_.logits.classes;
+  double max = -kInfinity;
+  int64_t largest = 0;
+  double values[kWiden];
+  for (int64_t first = 0; first < classes; first += kWiden) {
+    const int64_t n = std::min(kWiden, classes - first);
+    kernels_.widen(x + first * task_.logits.ElementBytes(), n, values);
+    const double* const here = std::max_element(values, values + n);
+    if (*here > max) {
+      max = *here;
+      largest = first + (here - values);
+    }
+  }
+  double mantissas[kWiden];
+  double exponents[kWiden];
+  Sum others;
+  for (int64_t first = 0; first < classes; first += kWiden) {
+    const int64_t n = std::min(kWiden, classes - first);
+    kernels_.widen(x + first * task_.logits.ElementBytes(), n, values);
+    for (int64_t i = 0; i < n; ++i) values[i] = std::max(values[i] - max, -kFar);
+    math_.exp_parts(values, n, mantissas, exponents);
+    for (int64_t i = 0; i < n; ++i) {
+      if (first + i != largest) others.Add(TimesPowerOfTwo(mantissas[i], static_cast<int64_t>(exponents[i])));
+    }
+  }
+  const double ratio = others.Value();
+  const double exponent = 0.0;
+  double log;
+  math_.log_scaled(1.0, &ratio, &exponent, 1, &log);
+  return max + log;
 }
 
 // S + e as the caller's log-sum-exp says.
@@ -353,18 +412,28 @@ void Softmax::PrepareGradient(Rows* rows) const {
   }
 }
 
-bool Softmax::WriteGradient(const Tile& tile, const Team& team, const Rows& rows) const {
+bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const {
   if (staged_) {
     const GradientTile out = {GradientData(rows.first), task_.gradient_stride, stream_};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }
+  const auto begin = [&](int64_t row, int64_t first, int64_t classes, PendingWrite* left) {
+    char* const out = GradientData(rows.first + row) + first * task_.logits.ElementBytes();
+    kernels_.begin_write(SliceOf(rows, row, first, classes, nullptr), rows.grads[row], out, stream_, left);
+  };
+  if (team.threads == 1) {
+    for (int64_t r = 0; r < rows.count; ++r) {
+      kernels_.finish_write(pending);
+      begin(r, 0, tile.classes, pending);
+    }
+    return true;
+  }
   const int64_t per_row = SlicesPerRow();
   auto write = [&](int64_t i) {
-    const int64_t row = i / per_row;
-    const int64_t offset = i % per_row * kSlice * task_.logits.ElementBytes();
-    const Slice slice = SliceOf(rows, row, i % per_row, nullptr);
-    kernels_.write_slice(slice, rows.grads[row], GradientData(rows.first + row) + offset, stream_);
+    PendingWrite left = {};
+    begin(i / per_row, i % per_row * kSlice, kSlice, &left);
+    kernels_.finish_write(&left);
   };
   return ParallelFor(team, rows.count * per_row, write);
 }

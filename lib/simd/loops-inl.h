@@ -233,9 +233,15 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Accumulator& accumula
   }
 }
 
+// Elements until the next multiple of 64 bytes.
+template <class U>
+HWY_INLINE int64_t ElementsToAlignment(const U* pointer) {
+  return static_cast<int64_t>((64 - reinterpret_cast<uintptr_t>(pointer) % 64) % 64 / sizeof(U));
+}
+
 // out[i] = op(x[i]) for every i in [0, n). x and out may be the same memory. `stream`: past the cache.
 template <class T, class U, class Op>
-HWY_INLINE void Map(const T* x, int64_t n, Op& op, U* out, bool stream) {
+HWY_INLINE void Map(const T* x, int64_t n, Op&& op, U* out, bool stream) {
   using C = Compute<T>;
   const Tag<C> d;
   const auto part = [&](int64_t first, int64_t count) HWY_ATTR {
@@ -247,9 +253,8 @@ HWY_INLINE void Map(const T* x, int64_t n, Op& op, U* out, bool stream) {
   };
   int64_t i = 0;
   // Stores past the cache are aligned.
-  const int64_t misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out) % 64 / sizeof(U));
-  if (stream && misaligned != 0) {
-    i = std::min(n, static_cast<int64_t>(64 / sizeof(U)) - misaligned);
+  if (stream && ElementsToAlignment(out) != 0) {
+    i = std::min(n, ElementsToAlignment(out));
     part(0, i);
   }
   for (; i + kStep <= n; i += kStep) {

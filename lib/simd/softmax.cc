@@ -69,6 +69,24 @@ struct CarefulExp {
   C least;
 };
 
+// PlainExp, and with each vector one of the pending gradient: reads and writes of memory overlap.
+template <class T>
+struct PlainExpAndWrite {
+  using C = Compute<T>;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
+    ToStorage(hn::Mul(hn::LoadU(d, stage + i), hn::Set(d, factor)), d, out + i, stream);
+    return exp(d, x, i);
+  }
+
+  PlainExp<C> exp;
+  const C* stage;
+  T* out;
+  C factor;
+  bool stream;
+};
+
 template <class C>
 struct PlainGrad {
   template <class D>
@@ -168,15 +186,32 @@ bool PlanCarefully(const T* x, int64_t n, int64_t label, RowState* state) {
   return true;
 }
 
+// The plain exponentials of a chunk into the stage, and as many elements of what is pending. False: it is not plain.
+template <class T>
+bool StagePlainly(const T* x, int64_t n, Compute<T>* staged, PendingWrite* pending) {
+  using C = Compute<T>;
+  if (pending == nullptr || pending->left < n || n % kStep != 0) {
+    PlainExp<C> exp;
+    Map(x, n, exp, staged, false);
+    return exp.InRange();
+  }
+  T* const out = static_cast<T*>(pending->out);
+  const C* const kept = static_cast<const C*>(pending->stage);
+  PlainExpAndWrite<T> both = {PlainExp<C>(), kept, out, static_cast<C>(pending->factor), pending->stream};
+  Map(x, n, both, staged, false);
+  pending->out = out + n;
+  pending->stage = kept + n;
+  pending->left -= n;
+  return both.exp.InRange();
+}
+
 // A row, or a chunk of one, into the stage: plain where that is possible. Its own logits decide, nothing else. False:
 // there is no sum, and the stage holds zeros.
 template <class T>
-bool StageRow(const T* x, int64_t n, int64_t label, Compute<T>* staged, RowState* state) {
+bool StageRow(const T* x, int64_t n, int64_t label, Compute<T>* staged, RowState* state, PendingWrite* pending) {
   using C = Compute<T>;
   *state = RowState{0.0, 0.0, 0.0, 0, kPlain};
-  PlainExp<C> plain;
-  Map(x, n, plain, staged, false);
-  if (HWY_LIKELY(plain.InRange())) return true;
+  if (HWY_LIKELY(StagePlainly(x, n, staged, pending))) return true;
   if (!PlanCarefully(x, n, label, state)) {
     std::fill(staged, staged + n, C(0));
     return false;
@@ -188,14 +223,14 @@ bool StageRow(const T* x, int64_t n, int64_t label, Compute<T>* staged, RowState
 
 // One state per chunk of a long row. The exponentials stay in the slice's stage if it asks for that.
 template <class T>
-void FoldSlice(const Slice& slice, RowState* states) {
+void FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(slice.logits);
   C* staged = static_cast<C*>(slice.stage);
   for (int64_t first = 0; first < slice.classes; first += kChunk) {
     const int64_t n = std::min(kChunk, slice.classes - first);
     const int64_t label = slice.label - first;
-    if (StageRow(x + first, n, label, staged, states)) {
+    if (StageRow(x + first, n, label, staged, states, pending)) {
       if (label >= 0 && label < n) staged[label] = C(0);
       StagedRow<C>(n).Sum(staged, &states->sum, &states->low);
     }
@@ -219,7 +254,7 @@ void StageRun(const Tile& tile, int64_t first, int64_t last, RowState* states) {
   }
   for (int64_t r = first; r < last; ++r) {
     states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
-    if (!all_plain) StageRow(x + r * tile.stride, classes, tile.labels[r], stage + r * classes, &states[r]);
+    if (!all_plain) StageRow(x + r * tile.stride, classes, tile.labels[r], stage + r * classes, &states[r], nullptr);
     stage[r * classes + tile.labels[r]] = C(0);
   }
   const StagedRow<C> row(classes);
@@ -247,6 +282,13 @@ void Gather(const Tile& tile, double* values) {
   for (int64_t r = 0; r < tile.rows; ++r) {
     values[r] = tile.labels[r] == kSkipRow ? 0.0 : WidenOne(x + r * tile.stride + tile.labels[r]);
   }
+}
+
+template <class T>
+void Widen(const void* logits, int64_t n, double* values) {
+  Compute<T> computed[kWiden];
+  Map(static_cast<const T*>(logits), n, Itself(), computed, false);
+  std::copy(computed, computed + n, values);
 }
 
 // ---- gradients
@@ -314,40 +356,64 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   if (out.stream) hwy::FlushStream();
 }
 
-// The gradient of a slice but for its label.
+// The gradient of a slice but for its label, where it cannot be made from kept exponentials.
 template <class T>
-void WriteClasses(const Slice& slice, const RowGrad& grad, T* to, bool stream) {
+void WriteClasses(const Slice& slice, const RowGrad& grad, Compute<T> plain_factor, T* to, bool stream) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(slice.logits);
   if (grad.kind != RowGrad::kSoftmax) {
     const Constant<C> constant = {grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>()};
     Map(to, slice.classes, constant, to, false);
-  } else if (const C factor = PlainFactor<C>(grad); factor == C(0)) {
+  } else if (plain_factor != C(0)) {
+    const PlainGrad<C> gradient = {plain_factor};
+    Map(x, slice.classes, gradient, to, stream);
+  } else {
     const CarefulExp<C> exp = {static_cast<C>(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad)};
     const CarefulGrad<C> gradient = {exp, static_cast<C>(grad.scale / grad.total)};
-    Map(x, slice.classes, gradient, to, stream);
-  } else if (slice.keeps_stage) {
-    const Times<C> gradient = {factor};
-    Map(static_cast<const C*>(slice.stage), slice.classes, gradient, to, stream);
-  } else {
-    const PlainGrad<C> gradient = {factor};
     Map(x, slice.classes, gradient, to, stream);
   }
 }
 
 template <class T>
-void WriteSlice(const Slice& slice, const RowGrad& grad, void* out, bool stream) {
+void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream, PendingWrite* pending) {
+  using C = Compute<T>;
   T* const to = static_cast<T*>(out);
-  WriteClasses(slice, grad, to, stream);
-  if (stream) hwy::FlushStream();
-  if (grad.kind == RowGrad::kSoftmax && slice.label >= 0 && slice.label < slice.classes) {
-    NarrowOne(grad.label_value, to + slice.label);
+  const bool has_label = grad.kind == RowGrad::kSoftmax && slice.label >= 0 && slice.label < slice.classes;
+  *pending = PendingWrite{slice.stage, to, 0, 0.0, nullptr, grad.label_value, stream};
+  if (has_label) pending->label_out = to + slice.label;
+  const C factor = grad.kind == RowGrad::kSoftmax ? PlainFactor<C>(grad) : C(0);
+  if (!slice.keeps_stage || factor == C(0)) {
+    WriteClasses(slice, grad, factor, to, stream);
+    return;
   }
+  // Up to the first aligned element now, so that the rest can bypass the cache.
+  const int64_t head = std::min(slice.classes, stream ? ElementsToAlignment(to) : 0);
+  const C* const staged = static_cast<const C*>(slice.stage);
+  const Times<C> gradient = {factor};
+  Map(staged, head, gradient, to, false);
+  pending->stage = staged + head;
+  pending->out = to + head;
+  pending->left = slice.classes - head;
+  pending->factor = static_cast<double>(factor);
+}
+
+template <class T>
+void FinishWrite(PendingWrite* pending) {
+  using C = Compute<T>;
+  if (pending->left > 0) {
+    const Times<C> gradient = {static_cast<C>(pending->factor)};
+    Map(static_cast<const C*>(pending->stage), pending->left, gradient, static_cast<T*>(pending->out),
+        pending->stream);
+    pending->left = 0;
+  }
+  if (pending->stream) hwy::FlushStream();
+  if (pending->label_out != nullptr) NarrowOne(pending->label_value, static_cast<T*>(pending->label_out));
+  pending->label_out = nullptr;
 }
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {StageRows<T>, WriteStaged<T>, FoldSlice<T>, WriteSlice<T>, Gather<T>};
+  return {StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, Gather<T>, Widen<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {
