@@ -71,6 +71,8 @@ class Softmax {
   bool FoldSlices(const Team& team, PendingWrite* pending, Rows* rows) const;
   void ScaleByLse(Rows* rows) const;
   void AddLabels(Rows* rows) const;
+  double UnusualLoss(const RowState& state, double logit) const;
+  void FindTotals(Rows* rows) const;
   void FindLse(Rows* rows) const;
   double CloseLse(const char* x) const;
   void WriteRowOutputs(const Rows& rows, Sum* sum) const;
@@ -182,6 +184,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, PendingWri
     ScaleByLse(&rows);
   } else {
     AddLabels(&rows);
+    if (task_.outputs.lse != nullptr || task_.outputs.gradient != nullptr) FindTotals(&rows);
     if (task_.outputs.lse != nullptr) FindLse(&rows);
   }
   WriteRowOutputs(rows, sum);
@@ -261,43 +264,55 @@ bool Softmax::FoldSlices(const Team& team, PendingWrite* pending, Rows* rows) co
   return true;
 }
 
-// The loss of each row, and S + e.
+// e, and the loss of each row. A row that holds NaN or +inf, or nothing but -inf, gets NaN.
 void Softmax::AddLabels(Rows* rows) const {
   for (int64_t r = 0; r < rows->count; ++r) {
     if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
     const double distance = rows->logit[r] - rows->states[r].anchor;
-    const double near = distance < kFar ? std::max(distance, -kFar) : kFar;
-    rows->total[r] = near;  // for exp_parts; NaN became kFar
+    const double not_above = distance < kFar ? distance : kFar;  // NaN becomes kFar
+    rows->ratio[r] = not_above > -kFar ? not_above : -kFar;
   }
-  math_.exp_parts(rows->total, rows->count, rows->mantissa, rows->exponent);
+  math_.exp_parts(rows->ratio, rows->count, rows->mantissa, rows->exponent);
   for (int64_t r = 0; r < rows->count; ++r) {
-    const RowState& state = rows->states[r];
-    const double others = state.sum + state.low;
-    const bool no_label_term = rows->logit[r] == -kInfinity;
-    const double label = no_label_term ? 0.0 : rows->mantissa[r];
-    const int64_t label_exponent = no_label_term ? state.exponent : static_cast<int64_t>(rows->exponent[r]);
-    const int64_t exponent = std::max<int64_t>(others == 0.0 ? label_exponent : state.exponent, label_exponent);
-    rows->total[r] = TimesPowerOfTwo(others, state.exponent - exponent) + TimesPowerOfTwo(label, label_exponent - exponent);
-    rows->total_exponent[r] = static_cast<double>(exponent);
-    rows->ratio[r] = others / rows->mantissa[r];
-    rows->ratio_exponent[r] = state.exponent - rows->exponent[r];
+    rows->ratio[r] = (rows->states[r].sum + rows->states[r].low) / rows->mantissa[r];
+    rows->ratio_exponent[r] = rows->states[r].exponent - rows->exponent[r];
   }
   math_.log_scaled(1.0, rows->ratio, rows->ratio_exponent, rows->count, rows->loss);
   for (int64_t r = 0; r < rows->count; ++r) {
     const RowState& state = rows->states[r];
-    const double others = state.sum + state.low;
     const double distance = rows->logit[r] - state.anchor;
-    if (std::isnan(others) || !(rows->logit[r] < kInfinity) || !(rows->total[r] > 0.0)) {
-      rows->loss[r] = rows->total[r] = kNaN;
-    } else if (rows->logit[r] == -kInfinity) {
-      rows->loss[r] = kInfinity;
-    } else if (distance < -kFar && others > 0.0) {
-      const double exponent = state.exponent;
-      math_.log_scaled(0.0, &others, &exponent, 1, &rows->loss[r]);
-      rows->loss[r] -= distance;
-    } else if (others == 0.0) {
-      rows->loss[r] = 0.0;
-    }
+    if (state.sum > 0.0 && distance > -kFar && distance < kFar) continue;
+    rows->loss[r] = UnusualLoss(state, rows->logit[r]);
+    if (rows->logit[r] == -kInfinity) rows->mantissa[r] = 0.0;
+  }
+}
+
+// The loss where a term is 0, far away or not finite.
+double Softmax::UnusualLoss(const RowState& state, double logit) const {
+  if (!(state.sum >= 0.0) || !(logit < kInfinity)) return kNaN;
+  if (logit == -kInfinity) return state.sum > 0.0 ? kInfinity : kNaN;
+  if (state.sum == 0.0 || logit > state.anchor) return 0.0;
+  const double others = state.sum + state.low;
+  const double exponent = state.exponent;
+  double log;
+  math_.log_scaled(0.0, &others, &exponent, 1, &log);
+  return log + (state.anchor - logit);
+}
+
+// S + e. NaN where the loss is.
+void Softmax::FindTotals(Rows* rows) const {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const RowState& state = rows->states[r];
+    const double others = state.sum + state.low;
+    const double label = rows->mantissa[r];
+    const int64_t label_exponent = static_cast<int64_t>(rows->exponent[r]);
+    int64_t exponent = std::max<int64_t>(state.exponent, label_exponent);
+    if (others == 0.0) exponent = label_exponent;
+    if (label == 0.0) exponent = state.exponent;
+    rows->total_exponent[r] = static_cast<double>(exponent);
+    rows->total[r] = std::isnan(rows->loss[r]) ? kNaN
+                                               : TimesPowerOfTwo(others, state.exponent - exponent) +
+                                                     TimesPowerOfTwo(label, label_exponent - exponent);
   }
 }
 

@@ -51,7 +51,7 @@ enum {
   XENT_SIZE_OVERFLOW = 4,    /* rows * classes * size does not fit the address space */
   XENT_UNSUPPORTED = 5,      /* a combination that this version does not offer */
   XENT_VERSION_MISMATCH = 6, /* struct_size belongs to another version of this header */
-  XENT_OUT_OF_MEMORY = 7,    /* reserved: no call of this version allocates */
+  XENT_OUT_OF_MEMORY = 7,    /* reserved: calls go without the scratch memory that they cannot have */
   XENT_EMPTY_MEAN = 8,       /* a mean over no rows, with XENT_EMPTY_MEAN_ERROR */
   XENT_RUNNER_FAILED = 9     /* the caller's runner did not run every task once; outputs are undefined */
 };
@@ -314,7 +314,8 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  *
  * Errors against the exact value, in units in the last place: loss <= 3 (f32, bf16 and f16 logits) or 4 (f64), for any
  * finite logits; gradient elements, the label's included, <= 4 (f32) or 8 (f64); bf16 and f16 gradients are rounded
- * once, to nearest even, from f32. A probability below 2^-126 (f64: 2^-1022) of its row counts as 0 in the gradient.
+ * once, to nearest even, from f32; lse <= 2 (f32) or 3 (f64) of the largest of |lse|, |max x_j| and |lse - max x_j|.
+ * A probability below 2^-126 (f64: 2^-1022) of its row counts as 0 in the gradient.
  *
  * Special values: a class at -inf has probability 0 and gradient 0; if it is the label, the loss is +inf and the
  * gradient finite. A row that holds NaN or +inf, or nothing but -inf, has NaN loss, lse and gradient; other rows are

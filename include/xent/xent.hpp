@@ -1,0 +1,169 @@
+// xent for C++17: typed views, errors as exceptions. A thin layer over xent.h with no behaviour of its own; the
+// contracts are written there.
+//
+//     std::vector<float> logits(rows * classes), gradient(rows * classes);
+//     std::vector<int64_t> labels(rows);
+//     xent::SoftmaxOutputs<float> outputs;
+//     outputs.gradient = gradient;
+//     double loss = xent::SoftmaxCrossEntropy(xent::Logits<float>(logits, rows, classes), labels, {}, outputs);
+#ifndef XENT_XENT_HPP_
+#define XENT_XENT_HPP_
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "xent/xent.h"
+
+namespace xent {
+
+// A call that failed: its status, and the library's sentence as what().
+class Error : public std::runtime_error {
+ public:
+  Error(xent_status status, const std::string& sentence)
+      : std::runtime_error(std::string(xent_status_name(status)) + ": " + sentence), status_(status) {}
+  xent_status status() const noexcept { return status_; }
+
+ private:
+  xent_status status_;
+};
+
+inline void ThrowIfFailed(xent_status status) {
+  if (status != XENT_OK) throw Error(status, xent_last_error());
+}
+
+// 2-byte storage types: words to hold, no arithmetic.
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
+
+template <class T>
+struct DtypeOf;
+template <>
+struct DtypeOf<float> : std::integral_constant<xent_dtype, XENT_F32> {};
+template <>
+struct DtypeOf<double> : std::integral_constant<xent_dtype, XENT_F64> {};
+template <>
+struct DtypeOf<BFloat16> : std::integral_constant<xent_dtype, XENT_BF16> {};
+template <>
+struct DtypeOf<Float16> : std::integral_constant<xent_dtype, XENT_F16> {};
+template <>
+struct DtypeOf<uint8_t> : std::integral_constant<xent_dtype, XENT_U8> {};
+template <>
+struct DtypeOf<int8_t> : std::integral_constant<xent_dtype, XENT_I8> {};
+template <>
+struct DtypeOf<uint16_t> : std::integral_constant<xent_dtype, XENT_U16> {};
+template <>
+struct DtypeOf<int16_t> : std::integral_constant<xent_dtype, XENT_I16> {};
+template <>
+struct DtypeOf<int32_t> : std::integral_constant<xent_dtype, XENT_I32> {};
+template <>
+struct DtypeOf<uint32_t> : std::integral_constant<xent_dtype, XENT_U32> {};
+template <>
+struct DtypeOf<int64_t> : std::integral_constant<xent_dtype, XENT_I64> {};
+
+// The type of a row's loss and log-sum-exp.
+template <class T>
+using RowType = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// A run of elements in memory that belongs to somebody else; made from anything with data() and size().
+template <class T>
+class View {
+ public:
+  constexpr View() noexcept = default;
+  constexpr View(T* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  template <class Container, class = std::enable_if_t<std::is_convertible_v<
+                                 decltype(std::declval<Container&>().data()), T*>>>
+  constexpr View(Container&& container) noexcept : data_(container.data()), size_(container.size()) {}
+
+  constexpr T* data() const noexcept { return data_; }
+  constexpr std::size_t size() const noexcept { return size_; }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// A matrix of logits, rows row_stride elements apart.
+template <class T>
+class Logits {
+ public:
+  Logits(View<const T> elements, int64_t rows, int64_t classes) : Logits(elements, rows, classes, classes) {}
+  Logits(View<const T> elements, int64_t rows, int64_t classes, int64_t row_stride)
+      : matrix_(xent_logits_strided(elements.data(), DtypeOf<T>::value, rows, classes, row_stride)),
+        size_(elements.size()) {}
+
+  const xent_logits& matrix() const noexcept { return matrix_; }
+  int64_t rows() const noexcept { return matrix_.outer; }
+  // Elements that a buffer of this shape must have; negative sizes are left to the library to report.
+  std::size_t extent() const noexcept {
+    if (matrix_.outer <= 0 || matrix_.classes <= 0 || matrix_.outer_stride < 0) return 0;
+    return static_cast<std::size_t>(matrix_.outer - 1) * static_cast<std::size_t>(matrix_.outer_stride) +
+           static_cast<std::size_t>(matrix_.classes);
+  }
+  std::size_t size() const noexcept { return size_; }
+
+ private:
+  xent_logits matrix_;
+  std::size_t size_;
+};
+
+// The options of xent.h with their defaults.
+struct SoftmaxOptions : xent_softmax_options {
+  SoftmaxOptions() : xent_softmax_options(xent_softmax_options_default()) {}
+};
+
+// What is to be computed: views that are left empty are not.
+template <class T>
+struct SoftmaxOutputs {
+  View<RowType<T>> row_loss;
+  View<RowType<T>> lse;
+  View<T> gradient;
+  View<xent_row_state> row_state;
+  int64_t* counted = nullptr;
+  int64_t* ignored = nullptr;
+};
+
+namespace internal {
+template <class T>
+T* DataOfSize(View<T> view, std::size_t size, const char* name) {
+  if (view.data() != nullptr && view.size() < size) {
+    throw Error(XENT_INVALID_ARGUMENT, std::string(name) + " has " + std::to_string(view.size()) + " elements; " +
+                                           std::to_string(size) + " are needed");
+  }
+  return view.data();
+}
+}  // namespace internal
+
+// The reduced loss; see xent_softmax_cross_entropy. Throws Error.
+template <class T, class LabelView>
+double SoftmaxCrossEntropy(const Logits<T>& logits, const LabelView& labels, const SoftmaxOptions& options = {},
+                           const SoftmaxOutputs<T>& wanted = {}) {
+  using Label = std::remove_cv_t<std::remove_pointer_t<decltype(labels.data())>>;
+  const std::size_t rows = logits.rows() > 0 ? static_cast<std::size_t>(logits.rows()) : 0;
+  internal::DataOfSize(View<const T>(static_cast<const T*>(logits.matrix().data), logits.size()), logits.extent(),
+                       "logits");
+  const xent_targets targets = xent_targets_labels(
+      internal::DataOfSize(View<const Label>(labels), rows, "labels"), DtypeOf<Label>::value);
+  double total = 0.0;
+  xent_softmax_outputs outputs = xent_softmax_outputs_none();
+  if (options.lse == nullptr) outputs.total = &total;
+  outputs.row_loss = internal::DataOfSize(wanted.row_loss, rows, "row_loss");
+  outputs.lse = internal::DataOfSize(wanted.lse, rows, "lse");
+  outputs.gradient = internal::DataOfSize(wanted.gradient, logits.extent(), "gradient");
+  outputs.row_state = internal::DataOfSize(wanted.row_state, rows, "row_state");
+  outputs.counted = wanted.counted;
+  outputs.ignored = wanted.ignored;
+  ThrowIfFailed(xent_softmax_cross_entropy(&logits.matrix(), &targets, &options, &outputs));
+  return total;
+}
+
+}  // namespace xent
+
+#endif  // XENT_XENT_HPP_
