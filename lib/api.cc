@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "lib/check.h"
+#include "lib/fp_environment.h"
 #include "lib/isa.h"
 #include "lib/labels.h"
 #include "lib/parallel.h"
@@ -95,6 +96,7 @@ int32_t xent_dtype_size(xent_dtype dtype) { return xent::DtypeSize(dtype); }
 
 xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_targets* targets,
                                        const xent_softmax_options* options, const xent_softmax_outputs* outputs) {
+  const xent::FpEnvironment environment;
   xent::SoftmaxTask task;
   xent_status status = xent::CheckSoftmax(logits, targets, options, outputs, &task);
   if (status != XENT_OK) return status;

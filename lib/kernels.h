@@ -13,8 +13,9 @@ enum class Dtype : int32_t { kF32, kF64, kBF16, kF16 };
 // a time. The bits of results depend on it.
 constexpr int64_t kChunk = 2048;
 
-// Bytes of a stage that fits the L1 cache beside another, and of the slack behind it that whole vectors may touch.
-constexpr int64_t kStageBytes = 16384;
+// Bytes of the stage of several rows; it fits the L1 cache beside another. And of the slack behind it that whole
+// vectors may touch.
+constexpr int64_t kStageBytes = 12288;
 constexpr int64_t kStageSlack = 256;
 
 // Logits that are widened at a time.
@@ -51,15 +52,15 @@ struct RowGrad {
   Kind kind;
 };
 
-// Consecutive rows that are staged together: rows * classes computed elements fit kStageBytes.
+// Consecutive rows that are staged together.
 struct Tile {
   const void* logits;
   int64_t stride;
   int64_t rows;
   int64_t classes;
   const int64_t* labels;  // one per row; kSkipRow: not read
-  void* stage;            // kStageBytes + kStageSlack bytes, 64-byte aligned: the exponentials
-  void* factors;          // as large: what turns each of them into a gradient element
+  void* stage;            // 64-byte aligned, for rows * classes exponentials and the slack
+  void* factors;          // likewise, for what turns each of them into a gradient element; null for a single row
 };
 
 // A piece of one row.

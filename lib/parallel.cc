@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kWorkPerThread = 65536;
 
 // Threads of one call at most: what is kept per share fits the stack.
-constexpr int64_t kMaxShares = 512;
+constexpr int64_t kMaxShares = 128;
 
 std::atomic<bool> had_threads{false};
 std::atomic<bool> is_orphan{false};

@@ -11,7 +11,6 @@
 #include <cmath>
 #include <limits>
 
-#include "lib/fp_environment.h"
 #include "lib/isa.h"
 #include "lib/labels.h"
 #include "lib/reduce.h"
@@ -21,15 +20,15 @@
 namespace xent {
 namespace {
 
-constexpr int64_t kTileRows = 64;
+constexpr int64_t kTileRows = 48;
 // Elements of a tile of rows too long to stage; they stay in the L2 cache between the two passes. Rows of half as many
 // and more are a tile each, whose gradient is written while the next one is folded.
 constexpr int64_t kTileElements = 16384;
 // Classes of a slice, the piece of a long row that a thread takes; its chunks' states are merged first.
 constexpr int64_t kSlice = 16 * kChunk;
-constexpr int64_t kMaxSlices = 256;
+constexpr int64_t kMaxSlices = 192;
 // Shares of the work whose losses are summed first; a constant, so that the sum does not depend on threads.
-constexpr int64_t kMaxLots = 256;
+constexpr int64_t kMaxLots = 128;
 // Labels this far from the rest: the far form, where e^x_y is 0 or all there is.
 constexpr double kFar = 524288.0;
 
@@ -56,6 +55,14 @@ struct Rows {
   RowGrad grads[kTileRows];
 };
 
+// What a thread works in: two stages for several rows, or one for a single row or chunk.
+struct Stages {
+  char* First() { return memory; }
+  char* Second() { return memory + kStageBytes + kStageSlack; }
+  alignas(64) char memory[2 * (kStageBytes + kStageSlack)];
+};
+static_assert(kChunk * 8 <= 2 * kStageBytes, "a chunk of doubles fits");
+
 class Softmax {
  public:
   Softmax(const SoftmaxTask& task, const Team& team);
@@ -63,12 +70,13 @@ class Softmax {
 
  private:
   bool RunLots(Sum* sum);
-  void RunTiles(int64_t tile_rows, int64_t first, int64_t last, PendingWrite* pending, Sum* sum) const;
-  bool RunTile(int64_t first, int64_t count, const Team& team, PendingWrite* pending, Sum* sum) const;
+  void RunTiles(int64_t first, int64_t last, PendingWrite* pending, Sum* sum) const;
+  bool RunTile(int64_t first, int64_t count, const Team& team, Stages* stages, PendingWrite* pending, Sum* sum) const;
   bool FindStates(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
   void KeepExponentials(PendingWrite* pending, Rows* rows) const;
-  Slice SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, char* stage) const;
-  bool FoldSlices(const Team& team, PendingWrite* pending, Rows* rows) const;
+  Slice SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const;
+  bool FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
+  RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const;
   void ScaleByLse(Rows* rows) const;
   void AddLabels(Rows* rows) const;
   double UnusualLoss(const RowState& state, double logit) const;
@@ -98,6 +106,7 @@ class Softmax {
   const bool staged_;
   const bool wants_losses_;
   const bool wants_rows_;  // whether logits are read at all
+  int64_t tile_rows_;
   bool stream_;
   double scale_;  // of the gradient
 };
@@ -119,6 +128,8 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       wants_rows_(wants_losses_ || task.outputs.lse != nullptr || task.outputs.gradient != nullptr ||
                   task.outputs.row_state != nullptr) {
   const Matrix& x = task.logits;
+  const int64_t tile_elements = staged_ ? kStageBytes / ComputedBytes() : kTileElements;
+  tile_rows_ = std::min(kTileRows, std::max<int64_t>(tile_elements / std::max<int64_t>(x.classes, 1), 1));
   const bool in_place = task.outputs.gradient == x.data;
   stream_ = !in_place && x.rows * x.classes * x.ElementBytes() >= CacheBytes() / 2;
   const bool is_mean = task.options.reduction == XENT_REDUCTION_MEAN && task.Counted() > 0;
@@ -127,7 +138,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
 
 bool Softmax::Run() {
   Sum sum;
-  if (wants_rows_ && !RunLots(&sum)) return false;
+  if (wants_rows_ && task_.logits.rows > 0 && !RunLots(&sum)) return false;
   WriteTotals(sum);
   return true;
 }
@@ -138,17 +149,15 @@ bool Softmax::RunLots(Sum* sum) {
   const bool is_few_rows = x.rows < 4 * int64_t{team_.threads} && x.rows <= kTileRows;
   if (!staged_ && team_.threads > 1 && is_few_rows && x.rows * SlicesPerRow() <= kMaxSlices) {
     PendingWrite pending = {};
-    return RunTile(0, x.rows, team_, &pending, sum);
+    return RunTile(0, x.rows, team_, nullptr, &pending, sum);
   }
-  const int64_t fitting = staged_ ? kStageBytes / ComputedBytes() / x.classes : kTileElements / x.classes;
-  const int64_t tile_rows = std::min(kTileRows, std::max<int64_t>(fitting, 1));
-  const int64_t tiles = (x.rows + tile_rows - 1) / tile_rows;
+  const int64_t tiles = (x.rows + tile_rows_ - 1) / tile_rows_;
   const int64_t lots = std::min(tiles, kMaxLots);
   Sum sums[kMaxLots];
   auto range = [&](int64_t first, int64_t last) {
     PendingWrite pending = {};
     for (int64_t lot = first; lot < last; ++lot) {
-      RunTiles(tile_rows, lot * tiles / lots, (lot + 1) * tiles / lots, &pending, &sums[lot]);
+      RunTiles(lot * tiles / lots, (lot + 1) * tiles / lots, &pending, &sums[lot]);
     }
     kernels_.finish_write(&pending);
   };
@@ -157,26 +166,29 @@ bool Softmax::RunLots(Sum* sum) {
   return true;
 }
 
-void Softmax::RunTiles(int64_t tile_rows, int64_t first, int64_t last, PendingWrite* pending, Sum* sum) const {
+void Softmax::RunTiles(int64_t first, int64_t last, PendingWrite* pending, Sum* sum) const {
+  Stages stages;
   for (int64_t tile = first; tile < last; ++tile) {
-    const int64_t row = tile * tile_rows;
-    RunTile(row, std::min(tile_rows, task_.logits.rows - row), Team{1, nullptr}, pending, sum);
+    const int64_t row = tile * tile_rows_;
+    RunTile(row, std::min(tile_rows_, task_.logits.rows - row), Team{1, nullptr}, &stages, pending, sum);
   }
 }
 
-bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, PendingWrite* pending, Sum* sum) const {
-  alignas(64) char stage[kStageBytes + kStageSlack];
-  alignas(64) char factors[kStageBytes + kStageSlack];
+// One tile, on this thread in its stages, or its slices shared among the team (then stages is null).
+bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* stages, PendingWrite* pending,
+                      Sum* sum) const {
   Rows rows;
   rows.first = first;
   rows.count = count;
   rows.kept = nullptr;
-  if (!staged_ && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr && team.threads == 1) {
+  if (!staged_ && stages != nullptr && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr) {
     KeepExponentials(pending, &rows);
   }
   LoadLabels(task_.labels, first, count, task_.logits.classes, rows.labels);
   for (int64_t r = 0; r < count; ++r) rows.read[r] = std::max(rows.labels[r], kSkipRow);
-  const Tile tile = {RowData(first), task_.logits.stride, count, task_.logits.classes, rows.read, stage, factors};
+  const Tile tile = {RowData(first), task_.logits.stride, count, task_.logits.classes, rows.read,
+                     stages != nullptr ? stages->First() : nullptr,
+                     stages != nullptr && tile_rows_ > 1 ? stages->Second() : nullptr};
 
   if (!FindStates(tile, team, pending, &rows)) return false;
   kernels_.gather(tile, rows.logit);
@@ -193,10 +205,10 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, PendingWri
   return WriteGradient(tile, team, pending, rows);
 }
 
-// Room for the exponentials of the tile, if there is any: the thread's scratch has two halves, since what is pending
-// still needs the other one.
+// Room for the exponentials of the tile, if there is any. The thread's scratch has two halves of constant size: what is
+// pending still needs the other one.
 void Softmax::KeepExponentials(PendingWrite* pending, Rows* rows) const {
-  const int64_t half = (rows->count * task_.logits.classes * ComputedBytes() + kStageSlack + 63) / 64 * 64;
+  const int64_t half = (tile_rows_ * task_.logits.classes * ComputedBytes() + kStageSlack + 63) / 64 * 64;
   char* const scratch = static_cast<char*>(ThreadScratch(2 * half));
   if (scratch == nullptr) return;
   const char* const busy = static_cast<const char*>(pending->stage);
@@ -210,7 +222,7 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pendi
     // Saved states spare the sums, but the gradient needs the exponentials.
     if (saved == nullptr || task_.outputs.gradient != nullptr) kernels_.stage_rows(tile, rows->states);
   } else if (saved == nullptr) {
-    if (!FoldSlices(team, pending, rows)) return false;
+    if (!FoldSlices(tile, team, pending, rows)) return false;
   }
   if (saved != nullptr) {
     static_assert(sizeof(RowState) == sizeof(xent_row_state), "a saved state is a RowState");
@@ -220,38 +232,40 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pendi
 }
 
 // Classes from `begin` of one of the rows, with their part of what the rows keep, else with the stage given.
-Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, char* stage) const {
+Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const {
   const char* const x = RowData(rows.first + row) + begin * task_.logits.ElementBytes();
   if (rows.kept != nullptr) stage = rows.kept + (row * task_.logits.classes + begin) * ComputedBytes();
   return Slice{x, std::min(classes, task_.logits.classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr};
 }
 
+RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {
+  RowState chunks[kSlice / kChunk];
+  const Slice slice = SliceOf(rows, row, index * kSlice, kSlice, stage);
+  kernels_.fold_slice(slice, chunks, pending);
+  for (int64_t c = 1; c < (slice.classes + kChunk - 1) / kChunk; ++c) {
+    chunks[0] = MergeStates(chunks[0], chunks[c], math_);
+  }
+  return chunks[0];
+}
+
 // States of long rows: slices in any order, merged in index order.
-bool Softmax::FoldSlices(const Team& team, PendingWrite* pending, Rows* rows) const {
+bool Softmax::FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const {
   const int64_t per_row = SlicesPerRow();
-  const auto fold = [&](int64_t row, int64_t slice, PendingWrite* meanwhile) {
-    alignas(64) char stage[kStageBytes + kStageSlack];
-    RowState chunks[kSlice / kChunk];
-    const Slice piece = SliceOf(*rows, row, slice * kSlice, kSlice, stage);
-    kernels_.fold_slice(piece, chunks, meanwhile);
-    for (int64_t c = 1; c < (piece.classes + kChunk - 1) / kChunk; ++c) {
-      chunks[0] = MergeStates(chunks[0], chunks[c], math_);
-    }
-    return chunks[0];
-  };
-  if (team.threads == 1) {
+  if (tile.stage != nullptr) {
     for (int64_t r = 0; r < rows->count; ++r) {
       if (rows->read[r] == kSkipRow) continue;
-      rows->states[r] = fold(r, 0, pending);
+      rows->states[r] = FoldSlice(*rows, r, 0, tile.stage, pending);
       for (int64_t s = 1; s < per_row; ++s) {
-        rows->states[r] = MergeStates(rows->states[r], fold(r, s, pending), math_);
+        rows->states[r] = MergeStates(rows->states[r], FoldSlice(*rows, r, s, tile.stage, pending), math_);
       }
     }
     return true;
   }
   RowState states[kMaxSlices];
   auto task = [&](int64_t i) {
-    if (rows->read[i / per_row] != kSkipRow) states[i] = fold(i / per_row, i % per_row, nullptr);
+    Stages stages;
+    if (rows->read[i / per_row] == kSkipRow) return;
+    states[i] = FoldSlice(*rows, i / per_row, i % per_row, stages.First(), nullptr);
   };
   if (!ParallelFor(team, rows->count * per_row, task)) return false;
   for (int64_t r = 0; r < rows->count; ++r) {
@@ -418,8 +432,9 @@ void Softmax::PrepareGradient(Rows* rows) const {
       grad.kind = RowGrad::kNaN;
     } else {
       const int64_t exponent = static_cast<int64_t>(rows->total_exponent[r]);
-      const double others = TimesPowerOfTwo(state.sum + state.low, state.exponent - exponent);
-      grad.label_value = 0.0 - scale_ * (others / rows->total[r]);
+      // The power of two comes last: a confident row's share may be below the normal numbers, its gradient above.
+      const double share = scale_ * ((state.sum + state.low) / rows->total[r]);
+      grad.label_value = 0.0 - TimesPowerOfTwo(share, state.exponent - exponent);
       const int64_t up = 2 - ExponentOf(rows->total[r]);
       grad.total = TimesPowerOfTwo(rows->total[r], up);
       grad.exponent = static_cast<int32_t>(exponent - up);
@@ -437,7 +452,7 @@ bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pe
     char* const out = GradientData(rows.first + row) + first * task_.logits.ElementBytes();
     kernels_.begin_write(SliceOf(rows, row, first, classes, nullptr), rows.grads[row], out, stream_, left);
   };
-  if (team.threads == 1) {
+  if (tile.stage != nullptr) {
     for (int64_t r = 0; r < rows.count; ++r) {
       kernels_.finish_write(pending);
       begin(r, 0, tile.classes, pending);
@@ -473,7 +488,6 @@ void Softmax::WriteTotals(const Sum& sum) const {
 }  // namespace
 
 bool SoftmaxLoss(const SoftmaxTask& task, const Team& team) {
-  const FpEnvironment environment;
   return Softmax(task, team).Run();
 }
 

@@ -312,9 +312,9 @@ C LeastKept(const RowGrad& grad) {
   return static_cast<C>(grad.total) * std::numeric_limits<C>::min();
 }
 
-// Readies one staged row for multiplication by the factor it returns; the label's element is final already.
+// Readies one staged row for multiplication by the factor it returns. The label's element is not in it.
 template <class C>
-C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t classes, int64_t label) {
+C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t classes) {
   if (grad.kind != RowGrad::kSoftmax) {
     std::fill(staged, staged + classes, grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>());
     return C(1);
@@ -325,32 +325,48 @@ C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t c
     Map(staged, classes, rescale, staged, false);
     factor = static_cast<C>(grad.scale / grad.total);
   }
-  staged[label] = static_cast<C>(grad.label_value);
   return factor;
 }
 
-// Each element has its factor in a second stage, so that one dense loop multiplies, converts and stores, however few
-// classes a row has.
+// One row of the tile, staged, prepared and with one factor for all its classes, to where its gradient goes.
+template <class T>
+void WriteStagedRow(const Tile& tile, Compute<T> factor, int64_t row, const GradientTile& out) {
+  using C = Compute<T>;
+  C* const staged = static_cast<C*>(tile.stage) + row * tile.classes;
+  T* const to = static_cast<T*>(out.data) + row * out.stride;
+  Map(staged, tile.classes, Times<C>{factor}, to, out.stream);
+}
+
+// Rows together: each element has its factor in a second stage, so that one dense loop multiplies, converts and stores,
+// however few classes a row has. The label's element is final; its factor is 1.
 template <class T>
 void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
   using C = Compute<T>;
   C* const stage = static_cast<C*>(tile.stage);
   C* const factors = static_cast<C*>(tile.factors);
   const int64_t classes = tile.classes;
+  const auto label = [&tile](int64_t r) { return std::max<int64_t>(tile.labels[r], 0); };
   for (int64_t r = 0; r < tile.rows; ++r) {
-    const int64_t label = std::max<int64_t>(tile.labels[r], 0);
-    const C factor = PrepareStaged(states[r], grads[r], stage + r * classes, classes, label);
-    Spread(factor, classes, factors + r * classes);
+    const C factor = PrepareStaged(states[r], grads[r], stage + r * classes, classes);
+    if (factors == nullptr) {
+      WriteStagedRow<T>(tile, factor, r, out);
+    } else {
+      Spread(factor, classes, factors + r * classes);
+    }
   }
-  for (int64_t r = 0; r < tile.rows; ++r) factors[r * classes + std::max<int64_t>(tile.labels[r], 0)] = C(1);
   T* const gradient = static_cast<T*>(out.data);
-  if (out.stride == classes) {
-    const TimesEach<C> product = {factors};
-    Map(stage, tile.rows * classes, product, gradient, out.stream);
+  if (factors == nullptr) {
+    if (grads[0].kind == RowGrad::kSoftmax) NarrowOne(grads[0].label_value, gradient + label(0));
   } else {
     for (int64_t r = 0; r < tile.rows; ++r) {
+      if (grads[r].kind != RowGrad::kSoftmax) continue;
+      stage[r * classes + label(r)] = static_cast<C>(grads[r].label_value);
+      factors[r * classes + label(r)] = C(1);
+    }
+    for (int64_t r = 0; r < (out.stride == classes ? 1 : tile.rows); ++r) {
       const TimesEach<C> product = {factors + r * classes};
-      Map(stage + r * classes, classes, product, gradient + r * out.stride, out.stream);
+      const int64_t n = out.stride == classes ? tile.rows * classes : classes;
+      Map(stage + r * classes, n, product, gradient + r * out.stride, out.stream);
     }
   }
   if (out.stream) hwy::FlushStream();
