@@ -314,7 +314,7 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  *
  * Errors against the exact value, in units in the last place: loss <= 3 (f32, bf16 and f16 logits) or 4 (f64), for any
  * finite logits; gradient elements, the label's included, <= 4 (f32) or 8 (f64); bf16 and f16 gradients are rounded
- * once, to nearest even, from f32; lse <= 2 (f32) or 3 (f64) of the largest of |lse|, |max x_j| and |lse - max x_j|.
+ * once, to nearest even, from f32; lse <= 1 (f32) or 3 (f64) of the largest of |lse|, |max x_j| and |lse - max x_j|.
  * A probability below 2^-126 (f64: 2^-1022) of its row counts as 0 in the gradient.
  *
  * Special values: a class at -inf has probability 0 and gradient 0; if it is the label, the loss is +inf and the

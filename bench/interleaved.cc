@@ -1,0 +1,171 @@
+// xent_interleaved: the library beside the roofs of the machine, round by round in one process. See README.md.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "machine.h"
+#include "measure.h"
+#include "report.h"
+#include "roofs.h"
+#include "shapes.h"
+#include "workload.h"
+#include "xent/xent.h"
+
+namespace xent_bench {
+namespace {
+
+struct Options {
+  std::vector<std::string> shapes, dtypes = {"f32", "bf16", "f16", "f64"}, modes, isas = {"best"};
+  std::vector<int> threads;
+  std::string inputs = "normal";
+  int rounds = 21;
+  bool json = false, markdown = false, warm = false, roofs_only = false, huge_pages = false, no_pin = false;
+};
+
+void Declare(Options* o, CLI::App* app) {
+  app->add_option("--shapes", o->shapes, "ROWSxCLASSES, or a name of shapes.h (1Mx10); default: all")->delimiter(',');
+  app->add_option("--dtypes", o->dtypes, "f32, bf16, f16, f64; default: all")->delimiter(',');
+  app->add_option("--modes", o->modes, "loss, gradient, gradient_in_place; default: all")->delimiter(',');
+  app->add_option("--threads", o->threads, "thread counts; default: 1 and all processors")->delimiter(',');
+  app->add_option("--isa", o->isas, "names of instruction sets, 'best' or 'all'; default: best")->delimiter(',');
+  app->add_option("--rounds", o->rounds, "rounds per case; default: 21")->check(CLI::Range(1, 100000));
+  app->add_option("--inputs", o->inputs, "normal, wide, ascending, confident, neg-inf; default: normal");
+  app->add_flag("--warm", o->warm, "in cache, against a bare loop of exponentials; rows are cut to fit");
+  app->add_flag("--roofs", o->roofs_only, "only find and print the roofs");
+  app->add_flag("--huge-pages", o->huge_pages, "ask the system for 2 MiB pages");
+  app->add_flag("--no-pin", o->no_pin, "let threads wander");
+  app->add_flag("--json", o->json, "print JSON");
+  app->add_flag("--markdown", o->markdown, "print a Markdown table");
+}
+
+[[noreturn]] void Fail(const std::string& message) {
+  std::fprintf(stderr, "xent_interleaved: %s\n", message.c_str());
+  std::exit(2);
+}
+
+Shape ParseShape(const std::string& text) {
+  for (const Shape& shape : kShapes) {
+    if (text == shape.name) return shape;
+  }
+  long long rows = 0, classes = 0;
+  int used = 0;
+  const int found = std::sscanf(text.c_str(), "%lldx%lld%n", &rows, &classes, &used);
+  if (found != 2 || static_cast<size_t>(used) != text.size() || rows <= 0 || classes <= 0) {
+    Fail("'" + text + "' is not a shape: ROWSxCLASSES, or a name of shapes.h");
+  }
+  return {"", rows, classes, "command line"};
+}
+
+std::vector<Shape> ChosenShapes(const Options& o) {
+  if (o.shapes.empty()) return {std::begin(kShapes), std::end(kShapes)};
+  std::vector<Shape> shapes;
+  for (const std::string& text : o.shapes) shapes.push_back(ParseShape(text));
+  return shapes;
+}
+
+std::vector<Mode> ChosenModes(const Options& o) {
+  if (o.modes.empty()) return {std::begin(kModes), std::end(kModes)};
+  std::vector<Mode> modes;
+  for (const std::string& text : o.modes) {
+    const size_t before = modes.size();
+    for (Mode mode : kModes) {
+      if (text == ModeName(mode)) modes.push_back(mode);
+    }
+    if (modes.size() == before) Fail("'" + text + "' is not a mode");
+  }
+  return modes;
+}
+
+std::vector<std::string> ChosenIsas(const Options& o) {
+  std::vector<std::string> isas;
+  for (const std::string& name : o.isas) {
+    if (name == "best") isas.push_back(xent_isa_chosen());
+    if (name != "best" && name != "all") isas.push_back(name);
+    for (int32_t i = 0; name == "all" && i < xent_isa_count(); ++i) {
+      if (xent_isa_supported(i) != 0) isas.push_back(xent_isa_name(i));
+    }
+  }
+  return isas;
+}
+
+// In the order in which they are measured.
+std::vector<Case> Cases(const Options& o, int threads) {
+  Inputs inputs;
+  if (!ParseInputs(o.inputs, &inputs)) Fail("'" + o.inputs + "' are not inputs");
+  std::vector<Case> cases;
+  for (const Shape& shape : ChosenShapes(o)) {
+    for (const std::string& name : o.dtypes) {
+      Dtype dtype;
+      if (!ParseDtype(name, &dtype)) Fail("'" + name + "' is not a dtype");
+      for (Mode mode : ChosenModes(o)) {
+        const Shape fitting = o.warm ? FitToCache(shape, dtype.value, mode, threads) : shape;
+        const size_t footprint = o.warm ? 0 : 4 * LastLevelCacheBytes();
+        cases.push_back({fitting, dtype, mode, inputs, threads, o.huge_pages, footprint});
+      }
+    }
+  }
+  return cases;
+}
+
+void Measure(const Options& o, const Roofs* roofs, const Case& c, std::vector<Result>* results) {
+  Workload workload(c);
+  for (const std::string& isa : ChosenIsas(o)) {
+    if (xent_isa_cap(isa.c_str()) != XENT_OK) Fail(xent_last_error());
+    const std::string wrong = workload.Check();
+    if (!wrong.empty()) {
+      Fail(std::to_string(c.shape.rows) + " x " + std::to_string(c.shape.classes) + " " + c.dtype.name + " " +
+           ModeName(c.mode) + " " + isa + ": " + wrong);
+    }
+    results->push_back(o.warm ? MeasureWarm(&workload, o.rounds) : MeasureCold(&workload, *roofs, o.rounds));
+    xent_isa_cap(nullptr);
+    std::fprintf(stderr, ".");
+  }
+}
+
+int Main(const Options& o) {
+  Run run = {o.json       ? Format::kJson
+             : o.markdown ? Format::kMarkdown
+                          : Format::kText,
+             o.warm,
+             o.rounds,
+             Inputs::kNormal,
+             !o.no_pin,
+             {},
+             {}};
+  ParseInputs(o.inputs, &run.inputs);
+  std::vector<int> thread_counts = o.threads;
+  if (thread_counts.empty()) thread_counts = CpuCount() > 1 ? std::vector<int>{1, CpuCount()} : std::vector<int>{1};
+  std::deque<Roofs> roofs;  // keeps addresses
+  for (int threads : thread_counts) {
+    if (threads < 1) Fail("a thread count is at least 1");
+    if (!o.no_pin) run.pinned = PinThreads(threads) && run.pinned;
+    if (!o.warm) {
+      roofs.emplace_back(threads, 4 * LastLevelCacheBytes(), o.huge_pages);
+      run.roofs.push_back(&roofs.back());
+    }
+    if (o.roofs_only) continue;
+    for (const Case& c : Cases(o, threads)) Measure(o, o.warm ? nullptr : &roofs.back(), c, &run.results);
+  }
+  if (!run.results.empty()) std::fprintf(stderr, "\n");
+  Print(run);
+  return 0;
+}
+
+}  // namespace
+}  // namespace xent_bench
+
+int main(int argc, char** argv) {
+  xent_bench::Options options;
+  CLI::App app("The library beside the roofs of the machine, round by round in one process");
+  xent_bench::Declare(&options, &app);
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return xent_bench::Main(options);
+  } catch (const std::exception& error) {
+    xent_bench::Fail(error.what());
+  }
+}

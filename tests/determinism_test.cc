@@ -1,0 +1,313 @@
+// The same bits for every thread count, runner, alignment, position of a row in its batch, and from run to run; and on
+// every instruction set with fused multiply-add, where a hash on record pins them from machine to machine. Inputs come
+// from integers alone, so that they too have the same bits everywhere.
+#include <gtest/gtest.h>
+#include <algorithm>
+#include <atomic>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "expected_hash.h"
+#include "support/every_isa.h"
+#include "support/problem.h"
+
+namespace xent_test {
+namespace {
+
+constexpr int64_t kClassCounts[] = {1, 2, 7, 33, 100, 1000, 2048, 2049, 5000};
+
+// Multiples of 2^-14 in (-32, 32), in every 8th row far from zero, in every 9th with -inf in places, in every 10th with
+// a confident label; row 11 is ignored and row 12 is NaN.
+void FillFromIntegers(Problem* problem, uint64_t seed) {
+  for (int64_t r = 0; r < problem->rows; ++r) {
+    Random random(RowSeed(seed, r));
+    const int64_t label = random.Below(problem->classes);
+    problem->labels[static_cast<size_t>(r)] = r == 11 ? problem->options.ignore_index : label;
+    const double offset = r % 8 == 7 ? std::ldexp(static_cast<double>(random.Below(1000) - 500), 7) : 0;
+    for (int64_t j = 0; j < problem->classes; ++j) {
+      const uint64_t bits = random.Bits();
+      double value = std::ldexp(static_cast<double>(bits >> 44) - 524288, -14) + offset;
+      if (r % 9 == 8 && (bits & 7) == 0 && j != label) value = -std::numeric_limits<double>::infinity();
+      if (r % 10 == 9 && j == label) value += 50;
+      problem->Set(r, j, value);
+    }
+    if (r == 12) problem->Set(r, label, std::numeric_limits<double>::quiet_NaN());
+  }
+}
+
+Problem IntegerProblem(xent_dtype dtype, int64_t rows, int64_t classes, uint64_t seed = 1, size_t offset = 0) {
+  Problem problem(dtype, rows, classes, 0, offset);
+  FillFromIntegers(&problem, seed);
+  problem.options.upstream = 0.75;
+  return problem;
+}
+
+struct Shape {
+  int64_t rows;
+  int64_t classes;
+};
+
+// Enough work for 16 threads: many rows, few rows that are shared by columns, and in between.
+constexpr Shape kLargeShapes[] = {{4000, 300}, {3, 400001}, {30, 40000}, {300000, 4}};
+
+int64_t ThreadsOfProcess() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return std::distance(begin(tasks), end(tasks));
+}
+
+class Threads : public testing::TestWithParam<xent_dtype> {};
+
+TEST_P(Threads, EveryCountGivesTheSameBits) {
+  for (const Shape shape : kLargeShapes) {
+    Problem problem = IntegerProblem(GetParam(), shape.rows, shape.classes);
+    ForEveryIsa([&](const std::string& isa) {
+      problem.options.num_threads = 1;
+      const Results serial = MustRun(problem);
+      for (const int threads : {2, 3, 4, 5, 7, 8, 16}) {
+        // Threads and instruction sets are independent: the best one meets every count.
+        if (isa != SupportedIsas().front() && threads != 3 && threads != 16) continue;
+        problem.options.num_threads = threads;
+        ASSERT_EQ(FirstDifference(MustRun(problem), serial), "")
+            << shape.rows << " x " << shape.classes << ", " << threads << " threads";
+      }
+    });
+  }
+  EXPECT_GE(ThreadsOfProcess(), 16) << "the work was too small to use the threads";
+}
+
+TEST(ThreadDefault, ChangesNoBit) {
+  Problem problem = IntegerProblem(XENT_F32, 4000, 300);
+  const Results before = MustRun(problem);
+  for (const int threads : {1, 2, 3, 4, 5, 7, 8, 16}) {
+    ASSERT_EQ(xent_set_num_threads(threads), XENT_OK);
+    EXPECT_EQ(FirstDifference(MustRun(problem), before), "") << threads << " threads";
+  }
+  EXPECT_EQ(xent_set_num_threads(0), XENT_OK);
+}
+
+// A runner of the caller's: `order` runs the tasks as it likes.
+struct CallerRunner {
+  using Task = std::function<void(int64_t)>;
+
+  xent_parallel_runner Make(int32_t concurrency) {
+    const auto run = [](void* context, int64_t tasks, void (*task)(void*, int64_t), void* task_context) {
+      CallerRunner* self = static_cast<CallerRunner*>(context);
+      self->most_tasks = std::max(self->most_tasks, tasks);
+      self->order(tasks, [&](int64_t i) { task(task_context, i); });
+    };
+    return {run, this, concurrency, 0};
+  }
+
+  void (*order)(int64_t tasks, const Task& task);
+  int64_t most_tasks = 0;
+};
+
+void InOrder(int64_t tasks, const CallerRunner::Task& task) {
+  for (int64_t i = 0; i < tasks; ++i) task(i);
+}
+
+void Reversed(int64_t tasks, const CallerRunner::Task& task) {
+  for (int64_t i = tasks - 1; i >= 0; --i) task(i);
+}
+
+void OnThreePoolThreads(int64_t tasks, const CallerRunner::Task& task) {
+  std::atomic<int64_t> next{0};
+  std::vector<std::thread> pool;
+  for (int t = 0; t < 3; ++t) {
+    pool.emplace_back([&] {
+      for (int64_t i = next++; i < tasks; i = next++) task(i);
+    });
+  }
+  for (std::thread& thread : pool) thread.join();
+}
+
+TEST_P(Threads, RunnersOfTheCallerGiveTheBitsOfOpenMp) {
+  for (const Shape shape : kLargeShapes) {
+    Problem problem = IntegerProblem(GetParam(), shape.rows, shape.classes, 2);
+    const Results with_openmp = MustRun(problem);
+    for (const auto order : {InOrder, Reversed, OnThreePoolThreads}) {
+      for (const int32_t concurrency : {1, 3, 1000}) {
+        CallerRunner runner{order};
+        const xent_parallel_runner given = runner.Make(concurrency);
+        problem.options.runner = &given;
+        EXPECT_EQ(FirstDifference(MustRun(problem), with_openmp), "")
+            << shape.rows << " x " << shape.classes << ", concurrency " << concurrency;
+        EXPECT_TRUE(concurrency == 1 || runner.most_tasks > 1) << "the runner had nothing to share";
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Storage, Threads, testing::ValuesIn(kStorageTypes),
+                         [](const testing::TestParamInfo<xent_dtype>& storage) { return TypeName(storage.param); });
+
+TEST(Alignment, EveryElementAlignedOffsetGivesTheSameBits) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : kClassCounts) {
+      const Results aligned = MustRun(IntegerProblem(dtype, 5, classes, 3));
+      for (size_t offset = 0; offset < 64; offset += SizeOf(dtype)) {
+        const Problem problem = IntegerProblem(dtype, 5, classes, 3, offset);
+        for (const size_t gradient_offset : {size_t{0}, offset, 64 - SizeOf(dtype) - offset}) {
+          ASSERT_EQ(FirstDifference(MustRun(problem, kEverything, gradient_offset), aligned), "")
+              << classes << " classes, logits at offset " << offset << ", gradient at offset " << gradient_offset;
+        }
+      }
+    }
+  });
+}
+
+// A gradient larger than the cache is written past it, with aligned stores: those must neither move a bit nor miss the
+// first and last elements. The rows repeat those of a small problem.
+TEST(Alignment, GradientsLargerThanTheCacheHaveTheSameBits) {
+  for (const xent_dtype dtype : kStorageTypes) {
+    for (const int64_t classes : {1001, 2500}) {
+      const Problem small = IntegerProblem(dtype, 10, classes, 8);
+      const size_t block = small.logits.size();
+      const int64_t blocks = BytesBeyondTheCache() / static_cast<int64_t>(block) + 1;
+      Problem large(dtype, 10 * blocks, classes);
+      large.options = small.options;
+      large.options.upstream *= static_cast<double>(blocks);  // the mean divides by as many times more rows
+      for (int64_t b = 0; b < blocks; ++b) {
+        std::memcpy(large.logits.data() + static_cast<size_t>(b) * block, small.logits.data(), block);
+        std::copy(small.labels.begin(), small.labels.end(), large.labels.begin() + 10 * b);
+      }
+      const Results expected = MustRun(small, kGradient);
+      const Results results = MustRun(large, kGradient, SizeOf(dtype));
+      for (int64_t b = 0; b < blocks; ++b) {
+        ASSERT_EQ(std::memcmp(results.gradient.data() + static_cast<size_t>(b) * block, expected.gradient.data(), block), 0)
+            << TypeName(dtype) << ", " << classes << " classes, rows from " << 10 * b;
+      }
+    }
+  }
+}
+
+// The rows of `problem` in another order; row r of the result is row order[r].
+Problem Reordered(const Problem& problem, const std::vector<int64_t>& order) {
+  Problem result(problem.dtype, static_cast<int64_t>(order.size()), problem.classes);
+  result.options = problem.options;
+  const size_t row_bytes = static_cast<size_t>(problem.classes) * SizeOf(problem.dtype);
+  for (size_t r = 0; r < order.size(); ++r) {
+    const size_t from = static_cast<size_t>(order[r]);
+    std::memcpy(result.logits.data() + r * row_bytes, problem.logits.data() + from * row_bytes, row_bytes);
+    result.labels[r] = problem.labels[from];
+  }
+  return result;
+}
+
+// Row `row` of results, as the results of a call with only that row.
+Results ExtractRow(const Problem& one_row, const Results& results, size_t row) {
+  Results result = UnwrittenResults(one_row, kRowLoss | kLse | kGradient | kRowState);
+  const auto copy = [&](Bytes* to, const Bytes& from) {
+    std::memcpy(to->data(), from.data() + row * to->size(), to->size());
+  };
+  copy(&result.row_loss, results.row_loss);
+  copy(&result.lse, results.lse);
+  copy(&result.gradient, results.gradient);
+  result.row_state[0] = results.row_state[row];
+  return result;
+}
+
+void CheckPositions(xent_dtype dtype, int64_t rows, int64_t classes) {
+  Problem batch = IntegerProblem(dtype, rows, classes, 4);
+  batch.options.reduction = XENT_REDUCTION_SUM;
+  std::vector<int64_t> order(static_cast<size_t>(rows));
+  std::iota(order.begin(), order.end(), 0);
+  std::rotate(order.begin(), order.begin() + rows / 3, order.end());
+  std::reverse(order.begin(), order.begin() + rows / 2);
+  const Results in_batch = MustRun(batch);
+  const Results elsewhere = MustRun(Reordered(batch, order));
+  for (size_t r = 0; r < order.size(); ++r) {
+    const Problem one_row = Reordered(batch, {order[r]});
+    const Results alone = MustRun(one_row);
+    ASSERT_EQ(FirstDifference(ExtractRow(one_row, in_batch, static_cast<size_t>(order[r])), alone), "")
+        << rows << " rows, " << classes << " classes, row " << order[r];
+    ASSERT_EQ(FirstDifference(ExtractRow(one_row, elsewhere, r), alone), "")
+        << rows << " rows, " << classes << " classes, row " << order[r] << " at " << r;
+  }
+}
+
+// Row counts that leave tiles of rows, of whatever size, unequal.
+TEST(Position, RowHasTheSameBitsAloneInABatchAndElsewhereInIt) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : kClassCounts) {
+      if (classes < 2000) CheckPositions(dtype, 70, classes);
+      for (const int64_t rows : {2, 3, 5, 8, 14, 29}) CheckPositions(dtype, rows, classes);
+    }
+  });
+}
+
+TEST(Repetition, EveryRunGivesTheSameBits) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    Problem problem = IntegerProblem(dtype, 700, 300, 5);
+    problem.options.num_threads = 3;
+    const Results first = MustRun(problem);
+    for (int run = 0; run < 20; ++run) ASSERT_EQ(FirstDifference(MustRun(problem), first), "") << "run " << run;
+  });
+}
+
+TEST(Bits, AreTheSameOnEveryInstructionSetWithFma) {
+  for (const xent_dtype dtype : kStorageTypes) {
+    for (const int64_t classes : kClassCounts) {
+      const Problem problem = IntegerProblem(dtype, 20, classes, 6);
+      std::vector<Results> results;
+      ForEveryIsa([&](const std::string& isa) {
+        if (!HasFma(isa)) return;
+        results.push_back(MustRun(problem));
+        EXPECT_EQ(FirstDifference(results.back(), results.front()), "") << classes << " classes";
+      });
+    }
+  }
+}
+
+class Fnv {
+ public:
+  void Add(const void* data, size_t size) {
+    for (size_t i = 0; i < size; ++i) hash_ = (hash_ ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001B3u;
+  }
+  void Add(const Bytes& bytes) { Add(bytes.data(), bytes.size()); }
+  uint64_t hash() const { return hash_; }
+
+ private:
+  uint64_t hash_ = 0xCBF29CE484222325u;
+};
+
+// Everything but the row states, whose layout is the library's own affair.
+uint64_t HashOfResults(xent_dtype dtype) {
+  Fnv fnv;
+  for (const int64_t classes : kClassCounts) {
+    for (const xent_reduction reduction : {XENT_REDUCTION_MEAN, XENT_REDUCTION_SUM}) {
+      Problem problem = IntegerProblem(dtype, 30, classes, 7);
+      problem.options.reduction = reduction;
+      Results results = MustRun(problem);
+      problem.labels[12] = problem.options.ignore_index;  // the NaN row would be all that the totals show
+      const Results totals = MustRun(problem, kTotal | kSum);
+      fnv.Add(results.row_loss);
+      fnv.Add(results.lse);
+      fnv.Add(results.gradient);
+      fnv.Add(&totals.total, sizeof(double));
+      fnv.Add(&totals.sum, sizeof(double));
+    }
+  }
+  return fnv.hash();
+}
+
+TEST(Bits, HashOfAllResultsIsTheOneOnRecord) {
+  constexpr uint64_t kExpected[] = {kExpectedHashF32, kExpectedHashF64, kExpectedHashBf16, kExpectedHashF16};
+  ForEveryIsa([&](const std::string& isa) {
+    for (size_t i = 0; i < std::size(kStorageTypes); ++i) {
+      const uint64_t hash = HashOfResults(kStorageTypes[i]);
+      std::printf("%-7s %-4s hash 0x%016" PRIX64 "\n", isa.c_str(), TypeName(kStorageTypes[i]), hash);
+      EXPECT_TRUE(!HasFma(isa) || hash == kExpected[i]) << TypeName(kStorageTypes[i]) << ": see tests/expected_hash.h";
+    }
+  });
+}
+
+}  // namespace
+}  // namespace xent_test

@@ -1,0 +1,18 @@
+// The hash of all results on the input set of determinism_test.cc, per storage type, on every instruction set that has
+// fused multiply-add. A change means that results changed: renew it only together with a change of the numerics, from
+// what the failing test Bits.HashOfAllResultsIsTheOneOnRecord prints.
+#ifndef XENT_TESTS_EXPECTED_HASH_H_
+#define XENT_TESTS_EXPECTED_HASH_H_
+
+#include <cstdint>
+
+namespace xent_test {
+
+constexpr uint64_t kExpectedHashF32 = 0x9C433D5B3CF79FEC;
+constexpr uint64_t kExpectedHashF64 = 0x03D1DB1C0AEB5699;
+constexpr uint64_t kExpectedHashBf16 = 0xAC1FC2D812C2F6F4;
+constexpr uint64_t kExpectedHashF16 = 0x392E348498D62C44;
+
+}  // namespace xent_test
+
+#endif  // XENT_TESTS_EXPECTED_HASH_H_

@@ -1,0 +1,240 @@
+// Which outputs are asked for, where they go and what was saved before change no bit: any subset, in place, padded rows,
+// a gradient with strides of its own, and backward calls from a row state. From a plain lse there is a bound instead.
+#include <gtest/gtest.h>
+
+#include <bitset>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "support/every_isa.h"
+#include "support/expected.h"
+#include "support/problem.h"
+#include "support/reference.h"
+
+namespace xent_test {
+namespace {
+
+constexpr int64_t kClassCounts[] = {1, 2, 10, 33, 100, 2048, 2049, 5000};
+
+// Rows of every kind: ordinary, confident, far from zero, masked, ignored and NaN.
+Problem MixedProblem(xent_dtype dtype, int64_t classes, int64_t row_stride = 0) {
+  Problem problem(dtype, 8, classes, row_stride);
+  const char* const kNames[] = {"normal",  "confident",    "very_negative",  "masked",
+                                "wide_30", "label_masked", "leading_masked", "mixed"};
+  for (int64_t r = 0; r < problem.rows; ++r) {
+    problem.labels[static_cast<size_t>(r)] = FillRow(*FindDistribution(kNames[r]), dtype, classes, 77 + r,
+                                                     problem.logits.data(), r * problem.row_stride);
+  }
+  problem.labels[4] = problem.options.ignore_index;
+  problem.Set(7, classes / 2, std::numeric_limits<double>::quiet_NaN());
+  problem.options.upstream = 0.7;
+  return problem;
+}
+
+// Few or nearly all of the outputs: what long rows are tried with, to save time.
+bool IsSmallOrLarge(unsigned want) {
+  const int64_t bits = static_cast<int64_t>(std::bitset<9>(want).count());
+  return bits <= 2 || bits >= 8;
+}
+
+TEST(SoftmaxOutputs, EverySubsetHasTheBitsOfAllTogether) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : kClassCounts) {
+      const Problem problem = MixedProblem(dtype, classes);
+      const Results all = MustRun(problem);
+      for (unsigned want = 0; want <= kEverything; ++want) {
+        if (classes > 100 && !IsSmallOrLarge(want)) continue;
+        const Results some = MustRun(problem, want);
+        ASSERT_EQ(FirstDifference(some, all), "") << classes << " classes, outputs " << want;
+      }
+    }
+  });
+}
+
+TEST(SoftmaxOutputs, InPlaceHasTheBitsOfOutOfPlace) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : kClassCounts) {
+      for (const int64_t gap : {0, 3}) {
+        Problem problem = MixedProblem(dtype, classes, classes + gap);
+        Results separate = MustRun(problem);
+        const Bytes before = problem.logits;
+        Results in_place = UnwrittenResults(problem, kEverything);
+        xent_softmax_outputs outputs = OutputsOf(in_place);
+        outputs.gradient = problem.logits.data();
+        const xent_logits logits = problem.Logits();
+        const xent_targets targets = problem.Targets();
+        ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &problem.options, &outputs), XENT_OK)
+            << xent_last_error();
+        in_place.gradient = problem.logits;
+        // The padding of the logits stays what it was; that of a separate gradient is the pattern.
+        for (int64_t r = 0; r < problem.rows && gap > 0; ++r) {
+          const size_t padding = static_cast<size_t>(r * problem.row_stride + classes) * SizeOf(dtype);
+          std::memcpy(separate.gradient.data() + padding, before.data() + padding, static_cast<size_t>(gap) * SizeOf(dtype));
+        }
+        EXPECT_EQ(FirstDifference(in_place, separate), "") << classes << " classes";
+      }
+    }
+  });
+}
+
+TEST(SoftmaxOutputs, PaddingBetweenRowsIsNeitherReadNorWritten) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : kClassCounts) {
+      const Problem packed = MixedProblem(dtype, classes);
+      const Results expected = MustRun(packed);
+      for (const int64_t gap : {1, 7, 64}) {
+        Problem padded = MixedProblem(dtype, classes, classes + gap);
+        for (int64_t r = 0; r < padded.rows; ++r) {
+          for (int64_t j = classes; j < classes + gap; ++j) padded.Set(r, j, j % 2 == 0 ? NAN : INFINITY);
+        }
+        const Results results = MustRun(padded);
+        const Results untouched = UnwrittenResults(padded, kGradient);
+        for (int64_t r = 0; r < padded.rows; ++r) {
+          EXPECT_EQ(std::memcmp(results.row_loss.data(), expected.row_loss.data(), expected.row_loss.size()), 0);
+          const unsigned char* row = results.gradient.data() + static_cast<size_t>(r * (classes + gap)) * SizeOf(dtype);
+          const size_t row_size = static_cast<size_t>(classes) * SizeOf(dtype);
+          EXPECT_EQ(std::memcmp(row, expected.gradient.data() + static_cast<size_t>(r) * row_size, row_size), 0)
+              << "gradient of row " << r << ", " << classes << " classes, gap " << gap;
+          EXPECT_EQ(std::memcmp(row + row_size, untouched.gradient.data(), static_cast<size_t>(gap) * SizeOf(dtype)), 0)
+              << "padding of row " << r << ", " << classes << " classes, gap " << gap;
+        }
+      }
+    }
+  });
+}
+
+TEST(SoftmaxOutputs, GradientMayHaveARowStrideOfItsOwn) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : kClassCounts) {
+      const Problem problem = MixedProblem(dtype, classes, classes + 5);
+      const Problem packed = MixedProblem(dtype, classes);
+      Results results = UnwrittenResults(packed, kEverything);
+      xent_softmax_outputs outputs = OutputsOf(results);
+      outputs.gradient_dtype = dtype;
+      outputs.gradient_outer_stride = classes;
+      outputs.gradient_class_stride = 1;
+      outputs.gradient_inner_stride = 1;
+      const xent_logits logits = problem.Logits();
+      const xent_targets targets = problem.Targets();
+      ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &problem.options, &outputs), XENT_OK)
+          << xent_last_error();
+      EXPECT_EQ(FirstDifference(results, MustRun(packed)), "") << classes << " classes";
+    }
+  });
+}
+
+TEST(SoftmaxRowState, BackwardFromItHasTheBitsOfTheFusedCall) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : kClassCounts) {
+      Problem problem = MixedProblem(dtype, classes);
+      const Results forward = MustRun(problem, kRowState | kTotal);
+      for (const double upstream : {0.7, -3.0, 1e-40}) {
+        problem.options.upstream = upstream;
+        problem.options.row_state = nullptr;
+        const Results fused = MustRun(problem);
+        problem.options.row_state = forward.row_state.data();
+        EXPECT_EQ(FirstDifference(MustRun(problem, kGradient), fused), "") << classes << " classes";
+        EXPECT_EQ(FirstDifference(MustRun(problem, kEverything), fused), "") << classes << " classes";
+      }
+    }
+  });
+}
+
+TEST(SoftmaxRowState, WorksInPlace) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : kClassCounts) {
+      Problem problem = MixedProblem(dtype, classes);
+      const Results fused = MustRun(problem);
+      problem.options.row_state = fused.row_state.data();
+      Results in_place = UnwrittenResults(problem, kGradient);
+      xent_softmax_outputs outputs = OutputsOf(in_place);
+      outputs.gradient = problem.logits.data();
+      const xent_logits logits = problem.Logits();
+      const xent_targets targets = problem.Targets();
+      ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &problem.options, &outputs), XENT_OK)
+          << xent_last_error();
+      in_place.gradient = problem.logits;
+      EXPECT_EQ(FirstDifference(in_place, fused), "") << classes << " classes";
+    }
+  });
+}
+
+// The correctly rounded log-sum-exps of a problem without NaN rows, in its row type.
+Bytes RoundedLse(const Problem& problem) {
+  const xent_dtype row_type = RowType(problem.dtype);
+  Bytes lse(static_cast<size_t>(problem.rows) * SizeOf(row_type));
+  const Expected expected(problem);
+  for (int64_t r = 0; r < problem.rows; ++r) {
+    const long double exact = expected.kind(r) == RowKind::kNumbers ? expected.row(r).lse : 0;
+    SetElement(lse.data(), row_type, r, static_cast<double>(RoundTo(exact, FormatOf(row_type))));
+  }
+  return lse;
+}
+
+// |error| of every element <= (4 + |lse|) ULP, plus half a unit of bf16 or f16, or a zero below the smallest normal.
+void ExpectWithinLseBounds(const Problem& problem, const Results& results) {
+  const Expected expected(problem);
+  const Format format = FormatOf(problem.dtype);
+  const bool is_half = problem.dtype == XENT_BF16 || problem.dtype == XENT_F16;
+  for (int64_t r = 0; r < problem.rows; ++r) {
+    const long double units = 4 + std::fabs(expected.row(r).lse);
+    for (int64_t j = 0; j < problem.classes; ++j) {
+      const ExpectedElement& element = expected.element(r, j);
+      const double result = results.Gradient(r, j);
+      if (element.rule != Rule::kAccurate) {
+        ASSERT_TRUE(std::fabs(result) <= units * element.ulp) << Describe("gradient", r, j, result, 0, 0);
+        continue;
+      }
+      const long double slack = units * element.ulp + (is_half ? Ulp(element.exact, format) / 2 : 0);
+      const long double error = std::fabs(result - element.exact);
+      ASSERT_TRUE(error <= slack) << Describe("gradient", r, j, result, element.exact, error / element.ulp)
+                                  << ", allowed " << units;
+    }
+  }
+}
+
+TEST(SoftmaxLse, BackwardFromItIsWithinFourPlusLseUlp) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {1, 2, 10, 33, 100, 2049}) {
+      for (const char* name : {"normal", "wide_10", "wide_30", "ascending", "confident", "trailing", "masked",
+                               "leading_masked", "near_50", "near_256", "very_negative"}) {
+        SCOPED_TRACE(testing::Message() << name << ", " << classes << " classes");
+        Problem problem(dtype, 5, classes);
+        problem.Fill(name, 21);
+        problem.labels[2] = problem.options.ignore_index;
+        problem.options.upstream = 0.7;
+        const Bytes lse = RoundedLse(problem);
+        problem.options.lse = lse.data();
+        const Results results = MustRun(problem, kGradient | kDenominator | kCounted | kIgnored);
+        ExpectWithinLseBounds(problem, results);
+        EXPECT_EQ(results.counted, 4);
+        EXPECT_EQ(results.ignored, 1);
+        EXPECT_EQ(results.denominator, 4);
+      }
+    }
+  });
+}
+
+TEST(SoftmaxLse, NanRowsStayNanAndTouchNoOther) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {2, 33, 2500}) {
+      Problem problem(dtype, 5, classes);
+      problem.Fill("normal", 22);
+      const Bytes lse = RoundedLse(problem);
+      problem.options.lse = lse.data();
+      const Results clean = MustRun(problem, kGradient);
+      problem.Set(2, classes - 1, std::numeric_limits<double>::quiet_NaN());
+      problem.labels[2] = 0;
+      const Results results = MustRun(problem, kGradient);
+      EXPECT_TRUE(IsNanRow(results, 2));
+      for (const int64_t r : {0, 1, 3, 4}) {
+        for (int64_t j = 0; j < classes; ++j) EXPECT_EQ(results.Gradient(r, j), clean.Gradient(r, j));
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace xent_test

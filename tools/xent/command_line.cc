@@ -1,0 +1,150 @@
+// CLI11 hands over the text of a value; numbers are converted here, strictly, so that every message reads alike and
+// names the option, the value and what it must be.
+#include "command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "commands.h"
+#include "errors.h"
+
+namespace xent_command {
+namespace {
+
+constexpr int64_t kMostSteps = 100000000;
+
+struct CommandLine {
+  bool json = false;
+  LossOptions loss;
+  TrainOptions train;
+};
+
+int64_t ParseInteger(const std::string& flag, const std::string& text, int64_t smallest, int64_t largest) {
+  int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto result = std::from_chars(text.data(), end, value);
+  if (result.ec != std::errc() || result.ptr != end || value < smallest || value > largest) {
+    throw UsageError(
+        fmt::format("{} is \"{}\"; it must be a whole number from {} to {}", flag, text, smallest, largest));
+  }
+  return value;
+}
+
+double ParsePositive(const std::string& flag, const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || end != text.c_str() + text.size() || !std::isfinite(value) || !(value > 0)) {
+    throw UsageError(fmt::format("{} is \"{}\"; it must be a finite number above 0", flag, text));
+  }
+  return value;
+}
+
+xent_reduction ParseReduction(const std::string& text) {
+  if (text == "none") return XENT_REDUCTION_NONE;
+  if (text == "sum") return XENT_REDUCTION_SUM;
+  if (text == "mean") return XENT_REDUCTION_MEAN;
+  throw UsageError(fmt::format("--reduction is \"{}\"; it must be none, sum or mean", text));
+}
+
+// An option whose text `use` takes.
+template <typename Use>
+void AddText(CLI::App* command, const std::string& flag, const char* type, const std::string& help, Use use) {
+  command->add_option_function<std::string>(flag, use, help)->type_name(type);
+}
+
+void AddInteger(CLI::App* command, const std::string& flag, int64_t* value, int64_t smallest, int64_t largest,
+                const std::string& help) {
+  AddText(command, flag, "N", help,
+          [=](const std::string& text) { *value = ParseInteger(flag, text, smallest, largest); });
+}
+
+void AddPath(CLI::App* command, const std::string& flag, std::optional<std::string>* path, const std::string& help) {
+  AddText(command, flag, "FILE.npy", help, [=](const std::string& text) { *path = text; });
+}
+
+void AddThreads(CLI::App* command, int64_t* value) {
+  constexpr int64_t kMostThreads = 1024;
+  AddInteger(command, "--threads", value, 1, kMostThreads,
+             "Use at most N threads (default: XENT_NUM_THREADS, else as OpenMP); results do not depend on it");
+}
+
+void AddJson(CLI::App* command, bool* json) {
+  command->add_flag("--json", *json, "Write one JSON object to standard output instead of text");
+}
+
+void AddInfo(CLI::App* app, CommandLine* line) {
+  CLI::App* command = app->add_subcommand("info", "Say how the library was built and what it uses on this machine");
+  AddJson(command, &line->json);
+  command->footer(kInfoHelp);
+  command->callback([=] { RunInfo(line->json); });
+}
+
+void AddLoss(CLI::App* app, CommandLine* line) {
+  LossOptions* options = &line->loss;
+  CLI::App* command = app->add_subcommand("loss", "Softmax cross-entropy of logits and labels in .npy files");
+  command->add_option("LOGITS", options->logits, "The logits: rows x classes")->required()->type_name("FILE.npy");
+  command->add_option("LABELS", options->labels, "The labels: one class per row")->required()->type_name("FILE.npy");
+  AddText(command, "--reduction", "NAME", "How row losses become one: none, sum or mean (default: mean)",
+          [=](const std::string& text) { options->reduction = ParseReduction(text); });
+  AddInteger(command, "--ignore-index", &options->ignore_index, INT64_MIN, INT64_MAX,
+             "Rows with this label do not count (default: -100)");
+  AddPath(command, "--row-loss", &options->row_loss, "Write the loss of each row");
+  AddPath(command, "--lse", &options->lse, "Write the log-sum-exp of each row");
+  AddPath(command, "--gradient", &options->gradient, "Write d loss / d logits");
+  AddThreads(command, &options->threads);
+  AddText(command, "--isa", "NAME", "Use no better instruction set than NAME (see xent info)",
+          [=](const std::string& text) { options->isa = text; });
+  command->add_flag("--bf16", options->bf16, "The logits are bfloat16 words (u2, i2, V2 or f2)");
+  AddJson(command, &line->json);
+  command->footer(kLossHelp);
+  command->callback([=] { RunLoss(*options, line->json); });
+}
+
+void AddTrain(CLI::App* app, CommandLine* line) {
+  TrainOptions* options = &line->train;
+  CLI::App* command = app->add_subcommand("train", "Train a small model by gradient descent");
+  command->add_option("PROBLEM", options->problem, "digits, breast-cancer or article")->required()->type_name("NAME");
+  AddInteger(command, "--steps", &options->steps, 1, kMostSteps, "Take N steps");
+  AddText(command, "--learning-rate", "X", "Multiply the gradient by X at each step",
+          [=](const std::string& text) { options->learning_rate = ParsePositive("--learning-rate", text); });
+  AddInteger(command, "--every", &options->every, 1, kMostSteps, "Report the loss of every N-th step (default: 100)");
+  AddThreads(command, &options->threads);
+  command->add_flag("--predictions", options->predictions, "With --json: add what is predicted, and what is right");
+  AddJson(command, &line->json);
+  command->footer(kTrainHelp);
+  command->callback([=] { RunTrain(*options, line->json); });
+}
+
+}  // namespace
+
+void RunCommandLine(int argc, char** argv) {
+  CommandLine line;
+  CLI::App app("Cross-entropy on the CPU: losses and gradients of .npy files, and small models trained with them",
+               "xent");
+  app.set_version_flag("--version", std::string("xent ") + xent_version_string());
+  app.require_subcommand(1);
+  AddJson(&app, &line.json);
+  AddInfo(&app, &line);
+  AddLoss(&app, &line);
+  AddTrain(&app, &line);
+  app.footer("Exit code: 0, or 1 if the work failed, or 2 if the command line was wrong.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    app.exit(help);
+    std::cout.flush();
+    if (!std::cout) throw RunError("standard output cannot be written");
+  } catch (const CLI::ParseError& error) {
+    const std::vector<std::string> strays = app.remaining();
+    if (!app.get_subcommands().empty() || strays.empty()) throw UsageError(error.what());
+    throw UsageError(fmt::format("\"{}\" is not a command of xent; the commands are info, loss and train", strays[0]));
+  }
+}
+
+}  // namespace xent_command

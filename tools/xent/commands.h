@@ -1,0 +1,47 @@
+// The subcommands and what can be asked of them. Options have been checked one by one when a Run function is called;
+// it writes to standard output, and throws UsageError or RunError.
+#ifndef XENT_TOOLS_COMMANDS_H_
+#define XENT_TOOLS_COMMANDS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "xent/xent.h"
+
+namespace xent_command {
+
+// 0 threads stand for the library's own choice, here and below.
+struct LossOptions {
+  std::string logits;
+  std::string labels;
+  xent_reduction reduction = XENT_REDUCTION_MEAN;
+  int64_t ignore_index = -100;
+  std::optional<std::string> row_loss;
+  std::optional<std::string> lse;
+  std::optional<std::string> gradient;
+  std::optional<std::string> isa;
+  int64_t threads = 0;
+  bool bf16 = false;
+};
+
+struct TrainOptions {
+  std::string problem;
+  int64_t steps = 0;         // 0: the default of the problem
+  double learning_rate = 0;  // 0: the default of the problem
+  int64_t every = 100;
+  int64_t threads = 0;
+  bool predictions = false;
+};
+
+extern const char kInfoHelp[];
+extern const char kLossHelp[];
+extern const char kTrainHelp[];
+
+void RunInfo(bool json);
+void RunLoss(const LossOptions& options, bool json);
+void RunTrain(TrainOptions options, bool json);
+
+}  // namespace xent_command
+
+#endif  // XENT_TOOLS_COMMANDS_H_
