@@ -9,14 +9,14 @@ namespace xent {
 namespace {
 
 // Beyond this, e^-distance is 0 beside anything.
-constexpr double kFarApart = 524288.0;
+constexpr double kFar = 524288.0;
 
 RowState MoveAnchor(const RowState& state, double anchor, const MathKernels& math) {
   RowState moved = state;
   moved.anchor = anchor;
   const double distance = state.anchor - anchor;
   if (distance == 0.0) return moved;
-  if (!(distance > -kFarApart)) {
+  if (!(distance > -kFar)) {
     moved.sum = moved.low = 0.0;
     return moved;
   }

@@ -16,11 +16,11 @@
 #include "lib/reduce.h"
 #include "lib/row_state.h"
 #include "lib/scratch.h"
+#include "lib/softmax_rows.h"
 
 namespace xent {
 namespace {
 
-constexpr int64_t kTileRows = 48;
 // Elements of a tile of rows too long to stage; they stay in the L2 cache between the two passes. Rows of half as many
 // and more are a tile each, whose gradient is written while the next one is folded.
 constexpr int64_t kTileElements = 16384;
@@ -29,31 +29,8 @@ constexpr int64_t kSlice = 16 * kChunk;
 constexpr int64_t kMaxSlices = 192;
 // Shares of the work whose losses are summed first; a constant, so that the sum does not depend on threads.
 constexpr int64_t kMaxLots = 128;
-// Labels this far from the rest: the far form, where e^x_y is 0 or all there is.
-constexpr double kFar = 524288.0;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-// One value per row of a tile.
-struct Rows {
-  int64_t first;
-  int64_t count;
-  char* kept;  // long rows: where their exponentials stay until the gradient is written; null: nowhere
-  int64_t labels[kTileRows];  // a class, kSkipRow or kInvalidLabel
-  int64_t read[kTileRows];    // a class or kSkipRow: what the kernels see
-  RowState states[kTileRows];
-  double logit[kTileRows];  // of the label
-  double mantissa[kTileRows];
-  double exponent[kTileRows];
-  double ratio[kTileRows];
-  double ratio_exponent[kTileRows];
-  double loss[kTileRows];
-  double lse[kTileRows];
-  double total[kTileRows];  // S + e = total * 2^total_exponent, from the anchor
-  double total_exponent[kTileRows];
-  RowGrad grads[kTileRows];
-};
 
 // What a thread works in: two stages for several rows, or one for a single row or chunk.
 struct Stages {
@@ -77,21 +54,11 @@ class Softmax {
   Slice SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const;
   bool FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
   RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const;
-  void ScaleByLse(Rows* rows) const;
-  void AddLabels(Rows* rows) const;
-  double UnusualLoss(const RowState& state, double logit) const;
-  void FindTotals(Rows* rows) const;
-  void FindLse(Rows* rows) const;
-  double CloseLse(const char* x) const;
   void WriteRowOutputs(const Rows& rows, Sum* sum) const;
   void PrepareGradient(Rows* rows) const;
   bool WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const;
   void WriteTotals(const Sum& sum) const;
 
-  const char* RowData(int64_t row) const {
-    const Matrix& x = task_.logits;
-    return static_cast<const char*>(x.data) + row * x.stride * x.ElementBytes();
-  }
   char* GradientData(int64_t row) const {
     return static_cast<char*>(task_.outputs.gradient) + row * task_.gradient_stride * task_.logits.ElementBytes();
   }
@@ -186,18 +153,18 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
   }
   LoadLabels(task_.labels, first, count, task_.logits.classes, rows.labels);
   for (int64_t r = 0; r < count; ++r) rows.read[r] = std::max(rows.labels[r], kSkipRow);
-  const Tile tile = {RowData(first), task_.logits.stride, count, task_.logits.classes, rows.read,
+  const Tile tile = {task_.logits.Row(first), task_.logits.stride, count, task_.logits.classes, rows.read,
                      stages != nullptr ? stages->First() : nullptr,
                      stages != nullptr && tile_rows_ > 1 ? stages->Second() : nullptr};
 
   if (!FindStates(tile, team, pending, &rows)) return false;
   kernels_.gather(tile, rows.logit);
   if (task_.options.lse != nullptr) {
-    ScaleByLse(&rows);
+    ScaleByLse(task_, math_, &rows);
   } else {
-    AddLabels(&rows);
+    AddLabels(math_, &rows);
     if (task_.outputs.lse != nullptr || task_.outputs.gradient != nullptr) FindTotals(&rows);
-    if (task_.outputs.lse != nullptr) FindLse(&rows);
+    if (task_.outputs.lse != nullptr) FindLse(task_.logits, kernels_, math_, &rows);
   }
   WriteRowOutputs(rows, sum);
   if (task_.outputs.gradient == nullptr) return true;
@@ -233,7 +200,7 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pendi
 
 // Classes from `begin` of one of the rows, with their part of what the rows keep, else with the stage given.
 Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const {
-  const char* const x = RowData(rows.first + row) + begin * task_.logits.ElementBytes();
+  const char* const x = task_.logits.Row(rows.first + row) + begin * task_.logits.ElementBytes();
   if (rows.kept != nullptr) stage = rows.kept + (row * task_.logits.classes + begin) * ComputedBytes();
   return Slice{x, std::min(classes, task_.logits.classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr};
 }
@@ -276,126 +243,6 @@ bool Softmax::FoldSlices(const Tile& tile, const Team& team, PendingWrite* pendi
     }
   }
   return true;
-}
-
-// e, and the loss of each row. A row that holds NaN or +inf, or nothing but -inf, gets NaN.
-void Softmax::AddLabels(Rows* rows) const {
-  for (int64_t r = 0; r < rows->count; ++r) {
-    if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
-    const double distance = rows->logit[r] - rows->states[r].anchor;
-    const double not_above = distance < kFar ? distance : kFar;  // NaN becomes kFar
-    rows->ratio[r] = not_above > -kFar ? not_above : -kFar;
-  }
-  math_.exp_parts(rows->ratio, rows->count, rows->mantissa, rows->exponent);
-  for (int64_t r = 0; r < rows->count; ++r) {
-    rows->ratio[r] = (rows->states[r].sum + rows->states[r].low) / rows->mantissa[r];
-    rows->ratio_exponent[r] = rows->states[r].exponent - rows->exponent[r];
-  }
-  math_.log_scaled(1.0, rows->ratio, rows->ratio_exponent, rows->count, rows->loss);
-  for (int64_t r = 0; r < rows->count; ++r) {
-    const RowState& state = rows->states[r];
-    const double distance = rows->logit[r] - state.anchor;
-    if (state.sum > 0.0 && distance > -kFar && distance < kFar) continue;
-    rows->loss[r] = UnusualLoss(state, rows->logit[r]);
-    if (rows->logit[r] == -kInfinity) rows->mantissa[r] = 0.0;
-  }
-}
-
-// The loss where a term is 0, far away or not finite.
-double Softmax::UnusualLoss(const RowState& state, double logit) const {
-  if (!(state.sum >= 0.0) || !(logit < kInfinity)) return kNaN;
-  if (logit == -kInfinity) return state.sum > 0.0 ? kInfinity : kNaN;
-  if (state.sum == 0.0 || logit > state.anchor) return 0.0;
-  const double others = state.sum + state.low;
-  const double exponent = state.exponent;
-  double log;
-  math_.log_scaled(0.0, &others, &exponent, 1, &log);
-  return log + (state.anchor - logit);
-}
-
-// S + e. NaN where the loss is.
-void Softmax::FindTotals(Rows* rows) const {
-  for (int64_t r = 0; r < rows->count; ++r) {
-    const RowState& state = rows->states[r];
-    const double others = state.sum + state.low;
-    const double label = rows->mantissa[r];
-    const int64_t label_exponent = static_cast<int64_t>(rows->exponent[r]);
-    int64_t exponent = std::max<int64_t>(state.exponent, label_exponent);
-    if (others == 0.0) exponent = label_exponent;
-    if (label == 0.0) exponent = state.exponent;
-    rows->total_exponent[r] = static_cast<double>(exponent);
-    rows->total[r] = std::isnan(rows->loss[r]) ? kNaN
-                                               : TimesPowerOfTwo(others, state.exponent - exponent) +
-                                                     TimesPowerOfTwo(label, label_exponent - exponent);
-  }
-}
-
-// lse = x_y + loss where the label leads, else anchor + log(S + e). Near 0 that logarithm would lose the digits of the
-// largest logit beside 1.
-void Softmax::FindLse(Rows* rows) const {
-  constexpr double kLn2 = 0x1.62e42fefa39efp-1;
-  constexpr double kNearZero = 2.0;
-  math_.log_scaled(0.0, rows->total, rows->total_exponent, rows->count, rows->lse);
-  for (int64_t r = 0; r < rows->count; ++r) {
-    if (rows->read[r] == kSkipRow) continue;
-    const bool leads = rows->loss[r] < kLn2;
-    rows->lse[r] = leads ? rows->logit[r] + rows->loss[r] : rows->states[r].anchor + rows->lse[r];
-    if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
-    if (!leads && std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(RowData(rows->first + r));
-  }
-}
-
-// max + log1p(sum of e^(x - max) over all classes but the first largest), in double.
-double Softmax::CloseLse(const char* x) const {
-  const int64_t classes = task_.logits.classes;
-  double max = -kInfinity;
-  int64_t largest = 0;
-  double values[kWiden];
-  for (int64_t first = 0; first < classes; first += kWiden) {
-    const int64_t n = std::min(kWiden, classes - first);
-    kernels_.widen(x + first * task_.logits.ElementBytes(), n, values);
-    const double* const here = std::max_element(values, values + n);
-    if (*here > max) {
-      max = *here;
-      largest = first + (here - values);
-    }
-  }
-  double mantissas[kWiden];
-  double exponents[kWiden];
-  Sum others;
-  for (int64_t first = 0; first < classes; first += kWiden) {
-    const int64_t n = std::min(kWiden, classes - first);
-    kernels_.widen(x + first * task_.logits.ElementBytes(), n, values);
-    for (int64_t i = 0; i < n; ++i) values[i] = std::max(values[i] - max, -kFar);
-    math_.exp_parts(values, n, mantissas, exponents);
-    for (int64_t i = 0; i < n; ++i) {
-      if (first + i != largest) others.Add(TimesPowerOfTwo(mantissas[i], static_cast<int64_t>(exponents[i])));
-    }
-  }
-  const double ratio = others.Value();
-  const double exponent = 0.0;
-  double log;
-  math_.log_scaled(1.0, &ratio, &exponent, 1, &log);
-  return max + log;
-}
-
-// S + e as the caller's log-sum-exp says.
-void Softmax::ScaleByLse(Rows* rows) const {
-  for (int64_t r = 0; r < rows->count; ++r) {
-    const int64_t row = rows->first + r;
-    const double lse = task_.logits.IsDouble() ? static_cast<const double*>(task_.options.lse)[row]
-                                               : static_cast<const float*>(task_.options.lse)[row];
-    if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
-    const double distance = lse - rows->states[r].anchor;
-    const bool usable = distance > -kFar && distance < kFar && rows->logit[r] < kInfinity;
-    rows->loss[r] = usable ? 0.0 : kNaN;
-    rows->ratio[r] = usable ? distance : 0.0;
-  }
-  math_.exp_parts(rows->ratio, rows->count, rows->total, rows->total_exponent);
-  for (int64_t r = 0; r < rows->count; ++r) {
-    const RowState& state = rows->states[r];
-    if (std::isnan(rows->loss[r]) || std::isnan(state.sum)) rows->total[r] = kNaN;
-  }
 }
 
 void Softmax::WriteRowOutputs(const Rows& rows, Sum* sum) const {

@@ -16,6 +16,7 @@ struct Matrix {
   int64_t classes;
   int64_t stride;  // elements from a row to the next
 
+  const char* Row(int64_t row) const { return static_cast<const char*>(data) + row * stride * ElementBytes(); }
   int64_t ElementBytes() const { return dtype == Dtype::kF64 ? 8 : dtype == Dtype::kF32 ? 4 : 2; }
   // Arithmetic is in f64 for f64 logits, else in f32; row outputs have the same type.
   bool IsDouble() const { return dtype == Dtype::kF64; }

@@ -29,7 +29,8 @@ libraries() {
   # The first field of ldd is a name or, for the loader, a path.
   ldd "$1" | awk '{ sub(/.*\//, "", $1); print $1 }' >"$work/needed"
   [ -s "$work/needed" ] || fail "ldd says nothing about $1"
-  if grep -vE '^(linux-vdso|libc|libm|libstdc\+\+|libgcc_s|libgomp|libpthread|ld-linux[-a-z0-9_]*)\.so' "$work/needed"; then
+  known='linux-vdso|libc|libm|libstdc\+\+|libgcc_s|libgomp|libpthread|ld-linux[-a-z0-9_]*'
+  if grep -vE "^($known)\.so" "$work/needed"; then
     fail "the library needs more than the C, C++ and OpenMP run times"
   fi
   readelf -d "$1" >"$work/dynamic"

@@ -1,5 +1,5 @@
-// Bad arguments, generated: every pointer, size, stride, enumerator, reserved word and pair of buffers of a good call is
-// spoiled in turn. Each case has its exact status, a sentence that names the argument, and leaves every byte alone.
+// Bad arguments, generated: every pointer, size, stride, enumerator, reserved word and pair of buffers of a good call
+// is spoiled in turn. Each case has its exact status, a sentence that names the argument, and leaves every byte alone.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -228,8 +228,8 @@ TEST(Arguments, EveryBadOneHasItsStatusAndSentenceAndNothingIsWritten) {
   for (const xent_dtype storage : kStorageTypes) {
     for (const xent_dtype label_type : {XENT_I64, XENT_U8, XENT_I16}) {
       for (const CallMode mode : {CallMode::kPlain, CallMode::kWithRowState, CallMode::kWithLse}) {
-        SCOPED_TRACE(testing::Message() << TypeName(storage) << " logits, " << TypeName(label_type)
-                                        << " labels, mode " << static_cast<int>(mode));
+        SCOPED_TRACE(testing::Message() << TypeName(storage) << " logits, " << TypeName(label_type) << " labels, mode "
+                                        << static_cast<int>(mode));
         count += CheckAll(storage, label_type, mode);
       }
     }

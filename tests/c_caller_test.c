@@ -1,5 +1,5 @@
-/* A caller in plain C99: the example that opens xent.h, and the inline constructors, compiled and linked as C. Exits with
- * the number of the first check that fails. */
+/* A caller in plain C99: the example that opens xent.h, and the inline constructors, compiled and linked as C. Exits
+ * with the number of the first check that fails. */
 #include <math.h>
 #include <stdio.h>
 

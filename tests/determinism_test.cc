@@ -2,6 +2,7 @@
 // every instruction set with fused multiply-add, where a hash on record pins them from machine to machine. Inputs come
 // from integers alone, so that they too have the same bits everywhere.
 #include <gtest/gtest.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cinttypes>
@@ -181,7 +182,8 @@ TEST(Alignment, GradientsLargerThanTheCacheHaveTheSameBits) {
       const Results expected = MustRun(small, kGradient);
       const Results results = MustRun(large, kGradient, SizeOf(dtype));
       for (int64_t b = 0; b < blocks; ++b) {
-        ASSERT_EQ(std::memcmp(results.gradient.data() + static_cast<size_t>(b) * block, expected.gradient.data(), block), 0)
+        ASSERT_EQ(
+            std::memcmp(results.gradient.data() + static_cast<size_t>(b) * block, expected.gradient.data(), block), 0)
             << TypeName(dtype) << ", " << classes << " classes, rows from " << 10 * b;
       }
     }

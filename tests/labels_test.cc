@@ -1,5 +1,6 @@
-// Labels of all seven types: good ones give the same bits in every type, and bad ones are named with row and value before
-// anything is written, whatever their type, position and the outputs asked for; or make their own row NaN, by policy.
+// Labels of all seven types: good ones give the same bits in every type, and bad ones are named with row and value
+// before anything is written, whatever their type, position and the outputs asked for; or make their own row NaN, by
+// policy.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -30,12 +31,18 @@ Range RangeOfType() {
 
 Range RangeOf(xent_dtype label_type) {
   switch (label_type) {
-    case XENT_U8: return RangeOfType<uint8_t>();
-    case XENT_I8: return RangeOfType<int8_t>();
-    case XENT_U16: return RangeOfType<uint16_t>();
-    case XENT_I16: return RangeOfType<int16_t>();
-    case XENT_I32: return RangeOfType<int32_t>();
-    case XENT_U32: return RangeOfType<uint32_t>();
+    case XENT_U8:
+      return RangeOfType<uint8_t>();
+    case XENT_I8:
+      return RangeOfType<int8_t>();
+    case XENT_U16:
+      return RangeOfType<uint16_t>();
+    case XENT_I16:
+      return RangeOfType<int16_t>();
+    case XENT_I32:
+      return RangeOfType<int32_t>();
+    case XENT_U32:
+      return RangeOfType<uint32_t>();
   }
   return RangeOfType<int64_t>();
 }
@@ -104,12 +111,18 @@ TEST(Labels, AreNotMistakenForTheirLowBits) {
     int64_t ignore_index;
   };
   const Trap kTraps[] = {
-      {XENT_U32, 4294967196, -100},           {XENT_I64, (int64_t{1} << 32) + 3, -100},
-      {XENT_I64, 4294967196, -100},           {XENT_U8, 156, -100},
-      {XENT_U16, 65436, -100},                {XENT_I8, -100, 156},
-      {XENT_I16, -100, 65436},                {XENT_I32, -100, 4294967196},
-      {XENT_U32, int64_t{1} << 31, -2147483648LL}, {XENT_I32, -2147483648LL, int64_t{1} << 31},
-      {XENT_I64, int64_t{1} << 31, -100},     {XENT_I64, std::numeric_limits<int64_t>::min(), 0},
+      {XENT_U32, 4294967196, -100},
+      {XENT_I64, (int64_t{1} << 32) + 3, -100},
+      {XENT_I64, 4294967196, -100},
+      {XENT_U8, 156, -100},
+      {XENT_U16, 65436, -100},
+      {XENT_I8, -100, 156},
+      {XENT_I16, -100, 65436},
+      {XENT_I32, -100, 4294967196},
+      {XENT_U32, int64_t{1} << 31, -2147483648LL},
+      {XENT_I32, -2147483648LL, int64_t{1} << 31},
+      {XENT_I64, int64_t{1} << 31, -100},
+      {XENT_I64, std::numeric_limits<int64_t>::min(), 0},
   };
   for (const Trap& trap : kTraps) {
     Problem problem(XENT_F32, 2, 10);
@@ -213,8 +226,8 @@ TEST(Labels, BadOnesAreErrorsForSavedStatesAndSavedLse) {
 TEST(LabelsNanPolicy, MakesTheRowOfABadLabelNanAndTouchesNoOther) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     for (const int64_t classes : {1, 5, 33, 2049}) {
-      for (const int64_t bad : {int64_t{-1}, classes, std::numeric_limits<int64_t>::max(),
-                                std::numeric_limits<int64_t>::min()}) {
+      for (const int64_t bad :
+           {int64_t{-1}, classes, std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()}) {
         Problem problem(dtype, 6, classes);
         problem.Fill("normal", 34);
         problem.labels[5] = problem.options.ignore_index;

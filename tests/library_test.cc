@@ -1,5 +1,5 @@
-// What the library says about itself: versions, status names, type sizes, instruction sets and their cap, thread counts,
-// and the sentence on the last error, which belongs to its thread.
+// What the library says about itself: versions, status names, type sizes, instruction sets and their cap, thread
+// counts, and the sentence on the last error, which belongs to its thread.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,17 +28,18 @@ TEST(Library, VersionsAgreeWithTheHeader) {
 }
 
 TEST(Library, StatusNamesAreThoseOfTheHeader) {
-  const char* const kNames[] = {"XENT_OK",          "XENT_INVALID_ARGUMENT", "XENT_INVALID_LABEL", "XENT_OVERLAP",
-                                "XENT_SIZE_OVERFLOW", "XENT_UNSUPPORTED",    "XENT_VERSION_MISMATCH",
-                                "XENT_OUT_OF_MEMORY", "XENT_EMPTY_MEAN",     "XENT_RUNNER_FAILED"};
-  const xent_status kNumbers[] = {XENT_OK,          XENT_INVALID_ARGUMENT, XENT_INVALID_LABEL,    XENT_OVERLAP,
-                                  XENT_SIZE_OVERFLOW, XENT_UNSUPPORTED,    XENT_VERSION_MISMATCH, XENT_OUT_OF_MEMORY,
-                                  XENT_EMPTY_MEAN,  XENT_RUNNER_FAILED};
+  const char* const kNames[] = {
+      "XENT_OK",          "XENT_INVALID_ARGUMENT", "XENT_INVALID_LABEL", "XENT_OVERLAP",    "XENT_SIZE_OVERFLOW",
+      "XENT_UNSUPPORTED", "XENT_VERSION_MISMATCH", "XENT_OUT_OF_MEMORY", "XENT_EMPTY_MEAN", "XENT_RUNNER_FAILED"};
+  const xent_status kNumbers[] = {
+      XENT_OK,          XENT_INVALID_ARGUMENT, XENT_INVALID_LABEL, XENT_OVERLAP,    XENT_SIZE_OVERFLOW,
+      XENT_UNSUPPORTED, XENT_VERSION_MISMATCH, XENT_OUT_OF_MEMORY, XENT_EMPTY_MEAN, XENT_RUNNER_FAILED};
   for (int32_t i = 0; i < 10; ++i) {
     EXPECT_EQ(kNumbers[i], i) << "the numbers are pinned";
     EXPECT_STREQ(xent_status_name(i), kNames[i]);
   }
-  for (const int32_t unknown : {-1, 10, 1000, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()}) {
+  for (const int32_t unknown :
+       {-1, 10, 1000, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()}) {
     EXPECT_STREQ(xent_status_name(unknown), "unknown status");
   }
 }
@@ -67,7 +68,9 @@ TEST(Isa, NamesAreDistinctAndOtherIndicesHaveNone) {
 // The compiler's own detection says what must be there: an instruction set that is quietly missing fails here.
 TEST(Isa, SupportedOnesAreThoseOfTheProcessor) {
   const std::vector<std::string> supported = SupportedIsas();
-  const auto has = [&](const char* name) { return std::find(supported.begin(), supported.end(), name) != supported.end(); };
+  const auto has = [&](const char* name) {
+    return std::find(supported.begin(), supported.end(), name) != supported.end();
+  };
   const auto is_compiled = [&](const char* name) {
     for (int32_t i = 0; i < xent_isa_count(); ++i) {
       if (std::string(xent_isa_name(i)) == name) return true;

@@ -1,5 +1,6 @@
-// Nothing outside the buffers is read or written: rows flush against unreadable pages at both ends, canaries around every
-// output at every alignment, padding and ignored rows on unreadable pages. Class counts pass every tail of every vector.
+// Nothing outside the buffers is read or written: rows flush against unreadable pages at both ends, canaries around
+// every output at every alignment, padding and ignored rows on unreadable pages. Class counts pass every tail of every
+// vector.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -72,8 +73,9 @@ void CheckBesideUnreadablePages(const Problem& problem, Edge edge, const std::st
   GuardedBytes lse(row_bytes, edge);
   GuardedBytes row_state(rows * sizeof(xent_row_state), edge);
   GuardedBytes gradient(problem.logits.size(), edge);
-  CallInPlaceAndCompare(
-      problem, {logits.data(), labels.data(), row_loss.data(), lse.data(), row_state.data(), gradient.data()}, expected);
+  CallInPlaceAndCompare(problem,
+                        {logits.data(), labels.data(), row_loss.data(), lse.data(), row_state.data(), gradient.data()},
+                        expected);
   for (const GuardedBytes* bytes : {&logits, &labels, &row_loss, &lse, &row_state, &gradient}) {
     ASSERT_TRUE(bytes->Intact());
   }
@@ -111,8 +113,9 @@ void CheckCanaries(const Problem& problem, size_t offset, const Results& expecte
   CanaryBytes lse(rows * row_size, row_offset);
   CanaryBytes row_state(rows * sizeof(xent_row_state), offset / 8 * 8);
   CanaryBytes gradient(problem.logits.size(), 64 - SizeOf(problem.dtype) - offset);
-  CallInPlaceAndCompare(
-      problem, {logits.data(), labels.data(), row_loss.data(), lse.data(), row_state.data(), gradient.data()}, expected);
+  CallInPlaceAndCompare(problem,
+                        {logits.data(), labels.data(), row_loss.data(), lse.data(), row_state.data(), gradient.data()},
+                        expected);
   for (const CanaryBytes* bytes : {&logits, &labels, &row_loss, &lse, &row_state, &gradient}) {
     ASSERT_TRUE(bytes->Intact());
   }
@@ -177,9 +180,7 @@ class PagedRows {
   Pages pages_;
 };
 
-int64_t StrideOfTwoPages(xent_dtype dtype) {
-  return static_cast<int64_t>(2 * Pages::PageSize() / SizeOf(dtype));
-}
+int64_t StrideOfTwoPages(xent_dtype dtype) { return static_cast<int64_t>(2 * Pages::PageSize() / SizeOf(dtype)); }
 
 // Calls on paged logits, the gradient (if wanted) in packed memory, and compares with the packed problem's results.
 void CallPagedAndCompare(const Problem& packed, PagedRows* rows, unsigned want, const Results& expected) {
@@ -188,8 +189,8 @@ void CallPagedAndCompare(const Problem& packed, PagedRows* rows, unsigned want, 
   outputs.gradient_outer_stride = packed.classes;
   outputs.gradient_class_stride = 1;
   outputs.gradient_inner_stride = 1;
-  const xent_logits logits = xent_logits_strided(rows->Row(0), packed.dtype, packed.rows, packed.classes,
-                                                 StrideOfTwoPages(packed.dtype));
+  const xent_logits logits =
+      xent_logits_strided(rows->Row(0), packed.dtype, packed.rows, packed.classes, StrideOfTwoPages(packed.dtype));
   const xent_targets targets = packed.Targets();
   ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &packed.options, &outputs), XENT_OK) << xent_last_error();
   EXPECT_EQ(FirstDifference(results, expected), "");

@@ -1,6 +1,7 @@
 // The error of every loss, log-sum-exp and gradient element against the long double reference, in ULP, for each storage
 // type, named distribution and class count, on every instruction set. The reference is computed once per batch and all
-// instruction sets run on the same input. XENT_TEST_ROWS sets the rows per storage type; XENT_TEST_CASE repeats one batch.
+// instruction sets run on the same input. XENT_TEST_ROWS sets the rows per storage type; XENT_TEST_CASE repeats one
+// batch.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -22,16 +23,17 @@ namespace {
 
 constexpr int64_t kQuickRows = 150000;
 constexpr int64_t kLongRows = 1000000;
-constexpr int64_t kClassCounts[] = {1,  2,  3,   5,   7,   8,    9,    10,   16,   17,   31,   32,    33,   63,
-                                    64, 65, 100, 255, 256, 1000, 1023, 1024, 2047, 2048, 2049, 4097,  10000, 40000};
+constexpr int64_t kClassCounts[] = {1,  2,  3,   5,   7,   8,    9,    10,   16,   17,   31,   32,   33,    63,
+                                    64, 65, 100, 255, 256, 1000, 1023, 1024, 2047, 2048, 2049, 4097, 10000, 40000};
 
 // What d(objective) / d(row loss) is. Loss scaling and gradients of small batches are the usual ones.
 struct Scale {
   xent_reduction reduction;
   double upstream;
 };
-constexpr Scale kScales[] = {{XENT_REDUCTION_SUM, 1},      {XENT_REDUCTION_MEAN, 1},     {XENT_REDUCTION_NONE, -0.37},
-                             {XENT_REDUCTION_MEAN, 65536}, {XENT_REDUCTION_SUM, 1.7e-5}, {XENT_REDUCTION_NONE, 1 / 3.0}};
+constexpr Scale kScales[] = {{XENT_REDUCTION_SUM, 1},      {XENT_REDUCTION_MEAN, 1},
+                             {XENT_REDUCTION_NONE, -0.37}, {XENT_REDUCTION_MEAN, 65536},
+                             {XENT_REDUCTION_SUM, 1.7e-5}, {XENT_REDUCTION_NONE, 1 / 3.0}};
 
 struct Batch {
   const Distribution* distribution;
@@ -187,7 +189,8 @@ TEST_P(SoftmaxAccuracy, EveryErrorIsWithinItsBoundOnEveryInstructionSet) {
     rows += batch_rows;
   };
   for (const int64_t classes : kClassCounts) {
-    for (const Distribution& distribution : Distributions()) check(distribution, classes, classes < 500 ? 7 : classes < 5000 ? 4 : 1);
+    for (const Distribution& distribution : Distributions())
+      check(distribution, classes, classes < 500 ? 7 : classes < 5000 ? 4 : 1);
   }
   Random random(GetParam());
   while (rows < RowsWanted() && !HasFatalFailure()) {

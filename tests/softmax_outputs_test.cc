@@ -1,5 +1,6 @@
-// Which outputs are asked for, where they go and what was saved before change no bit: any subset, in place, padded rows,
-// a gradient with strides of its own, and backward calls from a row state. From a plain lse there is a bound instead.
+// Which outputs are asked for, where they go and what was saved before change no bit: any subset, in place, padded
+// rows, a gradient with strides of its own, and backward calls from a row state. From a plain lse there is a bound
+// instead.
 #include <gtest/gtest.h>
 
 #include <bitset>
@@ -24,8 +25,8 @@ Problem MixedProblem(xent_dtype dtype, int64_t classes, int64_t row_stride = 0) 
   const char* const kNames[] = {"normal",  "confident",    "very_negative",  "masked",
                                 "wide_30", "label_masked", "leading_masked", "mixed"};
   for (int64_t r = 0; r < problem.rows; ++r) {
-    problem.labels[static_cast<size_t>(r)] = FillRow(*FindDistribution(kNames[r]), dtype, classes, 77 + r,
-                                                     problem.logits.data(), r * problem.row_stride);
+    problem.labels[static_cast<size_t>(r)] =
+        FillRow(*FindDistribution(kNames[r]), dtype, classes, 77 + r, problem.logits.data(), r * problem.row_stride);
   }
   problem.labels[4] = problem.options.ignore_index;
   problem.Set(7, classes / 2, std::numeric_limits<double>::quiet_NaN());
@@ -71,7 +72,8 @@ TEST(SoftmaxOutputs, InPlaceHasTheBitsOfOutOfPlace) {
         // The padding of the logits stays what it was; that of a separate gradient is the pattern.
         for (int64_t r = 0; r < problem.rows && gap > 0; ++r) {
           const size_t padding = static_cast<size_t>(r * problem.row_stride + classes) * SizeOf(dtype);
-          std::memcpy(separate.gradient.data() + padding, before.data() + padding, static_cast<size_t>(gap) * SizeOf(dtype));
+          std::memcpy(separate.gradient.data() + padding, before.data() + padding,
+                      static_cast<size_t>(gap) * SizeOf(dtype));
         }
         EXPECT_EQ(FirstDifference(in_place, separate), "") << classes << " classes";
       }

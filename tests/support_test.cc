@@ -1,4 +1,5 @@
-// The tests' own tools, judged by constants from 60-digit arithmetic and by exhaustion: what measures must be right first.
+// The tests' own tools, judged by constants from 60-digit arithmetic and by exhaustion: what measures must be right
+// first.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -36,7 +37,11 @@ const std::vector<KnownRow>& KnownRows() {
        2.40760596444438030448292L,
        0.40760596444438030448292L,
        {0.0900305731703804579980221L, 0.24472847105479765247296L, -0.334759044225178110470982L}},
-      {{100, 0}, 0, 100, 3.7200759760208359629597e-44L, {-3.7200759760208359629597e-44L, 3.7200759760208359629597e-44L}},
+      {{100, 0},
+       0,
+       100,
+       3.7200759760208359629597e-44L,
+       {-3.7200759760208359629597e-44L, 3.7200759760208359629597e-44L}},
       {{100, 0}, 1, 100, 100, {1, -1}},
       {{1e8L, 99999992, 99999984},
        1,

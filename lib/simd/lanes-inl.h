@@ -45,6 +45,15 @@ using Compute = typename ComputeType<T>::type;
 template <class D>
 using Lane = hn::TFromD<D>;
 
+// The widest vector that the fixed order of sums can use.
+template <class C>
+using Tag = hn::CappedTag<C, 16>;
+
+template <class C>
+constexpr int64_t LanesOf() {
+  return static_cast<int64_t>(hn::MaxLanes(Tag<C>()));
+}
+
 // Whether float16 conversion is one instruction here.
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SSSE3 || HWY_TARGET == HWY_SSE4
 constexpr bool kHasF16Instructions = false;

@@ -25,14 +25,6 @@ constexpr int64_t kStep = 32;
 // How far ahead of its use memory is asked for.
 constexpr int64_t kPrefetchBytes = 1024;
 
-template <class C>
-using Tag = hn::CappedTag<C, 16>;
-
-template <class C>
-constexpr int64_t LanesOf() {
-  return static_cast<int64_t>(hn::MaxLanes(Tag<C>()));
-}
-
 // Vectors of a step. A step is passed about as a function of the vector's index, evaluated where it is needed: 32
 // elements at once would not fit the registers.
 template <class C>

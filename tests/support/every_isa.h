@@ -1,5 +1,5 @@
-// Runs a check on every instruction set that this machine supports, forced through xent_isa_cap, and proves that each of
-// them really ran: a test that silently stayed on one of them would be worth little.
+// Runs a check on every instruction set that this machine supports, forced through xent_isa_cap, and proves that each
+// of them really ran: a test that silently stayed on one of them would be worth little.
 #ifndef XENT_TESTS_SUPPORT_EVERY_ISA_H_
 #define XENT_TESTS_SUPPORT_EVERY_ISA_H_
 

@@ -58,8 +58,8 @@ class Expected {
 std::string Describe(const char* quantity, int64_t row, int64_t column, double result, long double exact,
                      long double error);
 
-// A test failure for each loss, lse and gradient element that is out of its bounds, up to a few. Outputs that the results
-// did not want are not looked at.
+// A test failure for each loss, lse and gradient element that is out of its bounds, up to a few. Outputs that the
+// results did not want are not looked at.
 void ExpectWithinBounds(const Problem& problem, const Results& results);
 
 }  // namespace xent_test

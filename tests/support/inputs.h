@@ -24,9 +24,7 @@ class Random {
     return z ^ (z >> 31);
   }
   int64_t Below(int64_t bound) { return static_cast<int64_t>(Bits() % static_cast<uint64_t>(bound)); }
-  double Uniform(double low, double high) {
-    return low + (high - low) * (static_cast<double>(Bits() >> 11) * 0x1p-53);
-  }
+  double Uniform(double low, double high) { return low + (high - low) * (static_cast<double>(Bits() >> 11) * 0x1p-53); }
   double Sign() { return (Bits() & 1) != 0 ? 1.0 : -1.0; }
   double Normal() {
     const double radius = std::sqrt(-2 * std::log(1 - Uniform(0, 1)));

@@ -101,7 +101,8 @@ Results UnwrittenResults(const Problem& problem, unsigned want, size_t offset) {
   if (want & kGradient) results.gradient = Bytes(problem.logits.size(), offset, kPattern);
   results.row_state.resize(static_cast<size_t>(problem.rows));
   if (problem.rows > 0) {
-    std::memset(static_cast<void*>(results.row_state.data()), kPattern, sizeof(xent_row_state) * results.row_state.size());
+    std::memset(static_cast<void*>(results.row_state.data()), kPattern,
+                sizeof(xent_row_state) * results.row_state.size());
   }
   return results;
 }

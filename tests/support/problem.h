@@ -1,5 +1,6 @@
 // One call of xent_softmax_cross_entropy with memory of its own: Problem holds what goes in, Results what came out,
-// MustRun makes the call. Outputs start out as a pattern, so that what a call did not write is seen; comparing is by bits.
+// MustRun makes the call. Outputs start out as a pattern, so that what a call did not write is seen; comparing is by
+// bits.
 #ifndef XENT_TESTS_SUPPORT_PROBLEM_H_
 #define XENT_TESTS_SUPPORT_PROBLEM_H_
 
@@ -27,9 +28,7 @@ struct Problem {
   }
   void SetRow(int64_t row, const std::vector<double>& values, int64_t label);
 
-  xent_logits Logits() const {
-    return xent_logits_strided(logits.data(), dtype, rows, classes, row_stride);
-  }
+  xent_logits Logits() const { return xent_logits_strided(logits.data(), dtype, rows, classes, row_stride); }
   xent_targets Targets() const { return xent_targets_labels(labels.data(), XENT_I64); }
 
   xent_dtype dtype;

@@ -11,8 +11,8 @@
 namespace xent_test {
 namespace {
 
-// exp(x - m) for x <= m. The rounding error of the difference, at most 2^-64 of it, is put back: for f64 logits near 700
-// it would be a tenth of a unit in the last place.
+// exp(x - m) for x <= m. The rounding error of the difference, at most 2^-64 of it, is put back: for f64 logits near
+// 700 it would be a tenth of a unit in the last place.
 long double ExpOfDifference(long double x, long double m) {
   const long double difference = x - m;
   if (difference < -12000.0L) return std::exp(difference);

@@ -16,8 +16,8 @@ struct RowReference {
   long double loss;     // lse - x_label
 };
 
-// Reference of the row x[0..classes) with a label in [0, classes). If `gradient` is not NULL, it gets `classes` elements
-// of d loss / d x: probabilities, and at the label minus the sum of the other probabilities.
+// Reference of the row x[0..classes) with a label in [0, classes). If `gradient` is not NULL, it gets `classes`
+// elements of d loss / d x: probabilities, and at the label minus the sum of the other probabilities.
 RowReference SoftmaxReference(const long double* x, int64_t classes, int64_t label, long double* gradient);
 
 }  // namespace xent_test

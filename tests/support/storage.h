@@ -1,5 +1,5 @@
-// Arrays whose element type is known only at run time, as the C ABI sees them: size, name, number format, and reading and
-// writing one element. Bytes is memory at a chosen distance from a 64-byte boundary.
+// Arrays whose element type is known only at run time, as the C ABI sees them: size, name, number format, and reading
+// and writing one element. Bytes is memory at a chosen distance from a 64-byte boundary.
 #ifndef XENT_TESTS_SUPPORT_STORAGE_H_
 #define XENT_TESTS_SUPPORT_STORAGE_H_
 
@@ -22,26 +22,40 @@ constexpr xent_dtype kLabelTypes[] = {XENT_U8, XENT_I8, XENT_U16, XENT_I16, XENT
 
 inline const char* TypeName(xent_dtype dtype) {
   switch (dtype) {
-    case XENT_F32: return "f32";
-    case XENT_F64: return "f64";
-    case XENT_BF16: return "bf16";
-    case XENT_F16: return "f16";
-    case XENT_U8: return "u8";
-    case XENT_I8: return "i8";
-    case XENT_U16: return "u16";
-    case XENT_I16: return "i16";
-    case XENT_I32: return "i32";
-    case XENT_U32: return "u32";
-    case XENT_I64: return "i64";
+    case XENT_F32:
+      return "f32";
+    case XENT_F64:
+      return "f64";
+    case XENT_BF16:
+      return "bf16";
+    case XENT_F16:
+      return "f16";
+    case XENT_U8:
+      return "u8";
+    case XENT_I8:
+      return "i8";
+    case XENT_U16:
+      return "u16";
+    case XENT_I16:
+      return "i16";
+    case XENT_I32:
+      return "i32";
+    case XENT_U32:
+      return "u32";
+    case XENT_I64:
+      return "i64";
   }
   return "unknown";
 }
 
 inline Format FormatOf(xent_dtype dtype) {
   switch (dtype) {
-    case XENT_F64: return kFormatF64;
-    case XENT_BF16: return kFormatBf16;
-    case XENT_F16: return kFormatF16;
+    case XENT_F64:
+      return kFormatF64;
+    case XENT_BF16:
+      return kFormatBf16;
+    case XENT_F16:
+      return kFormatF16;
   }
   return kFormatF32;
 }
@@ -65,18 +79,27 @@ void StoreAs(void* data, int64_t i, T value) {
 
 inline double Element(const void* data, xent_dtype dtype, int64_t i) {
   switch (dtype) {
-    case XENT_F64: return LoadAs<double>(data, i);
-    case XENT_BF16: return static_cast<double>(FloatFromBf16(LoadAs<uint16_t>(data, i)));
-    case XENT_F16: return static_cast<double>(FloatFromF16(LoadAs<uint16_t>(data, i)));
+    case XENT_F64:
+      return LoadAs<double>(data, i);
+    case XENT_BF16:
+      return static_cast<double>(FloatFromBf16(LoadAs<uint16_t>(data, i)));
+    case XENT_F16:
+      return static_cast<double>(FloatFromF16(LoadAs<uint16_t>(data, i)));
   }
   return static_cast<double>(LoadAs<float>(data, i));
 }
 
 inline void SetElement(void* data, xent_dtype dtype, int64_t i, double value) {
   switch (dtype) {
-    case XENT_F64: StoreAs(data, i, value); return;
-    case XENT_BF16: StoreAs(data, i, Bf16FromFloat(static_cast<float>(value))); return;
-    case XENT_F16: StoreAs(data, i, F16FromFloat(static_cast<float>(value))); return;
+    case XENT_F64:
+      StoreAs(data, i, value);
+      return;
+    case XENT_BF16:
+      StoreAs(data, i, Bf16FromFloat(static_cast<float>(value)));
+      return;
+    case XENT_F16:
+      StoreAs(data, i, F16FromFloat(static_cast<float>(value)));
+      return;
   }
   StoreAs(data, i, static_cast<float>(value));
 }
@@ -84,12 +107,24 @@ inline void SetElement(void* data, xent_dtype dtype, int64_t i, double value) {
 // Writes label `value` as element i of an array of `dtype`, which must be able to hold it.
 inline void SetLabel(void* data, xent_dtype dtype, int64_t i, int64_t value) {
   switch (dtype) {
-    case XENT_U8: StoreAs(data, i, static_cast<uint8_t>(value)); return;
-    case XENT_I8: StoreAs(data, i, static_cast<int8_t>(value)); return;
-    case XENT_U16: StoreAs(data, i, static_cast<uint16_t>(value)); return;
-    case XENT_I16: StoreAs(data, i, static_cast<int16_t>(value)); return;
-    case XENT_I32: StoreAs(data, i, static_cast<int32_t>(value)); return;
-    case XENT_U32: StoreAs(data, i, static_cast<uint32_t>(value)); return;
+    case XENT_U8:
+      StoreAs(data, i, static_cast<uint8_t>(value));
+      return;
+    case XENT_I8:
+      StoreAs(data, i, static_cast<int8_t>(value));
+      return;
+    case XENT_U16:
+      StoreAs(data, i, static_cast<uint16_t>(value));
+      return;
+    case XENT_I16:
+      StoreAs(data, i, static_cast<int16_t>(value));
+      return;
+    case XENT_I32:
+      StoreAs(data, i, static_cast<int32_t>(value));
+      return;
+    case XENT_U32:
+      StoreAs(data, i, static_cast<uint32_t>(value));
+      return;
   }
   StoreAs(data, i, value);
 }

@@ -1,0 +1,165 @@
+// What softmax does to a lane. An operation is called with lanes and the index of the first of them, and returns lanes;
+// the loops of loops-inl.h run it over rows.
+
+#if defined(XENT_SIMD_OPERATIONS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef XENT_SIMD_OPERATIONS_INL_H_
+#undef XENT_SIMD_OPERATIONS_INL_H_
+#else
+#define XENT_SIMD_OPERATIONS_INL_H_
+#endif
+
+#include "lib/row_state.h"
+#include "lib/simd/exp-inl.h"
+#include "lib/simd/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+// e^x, and a record of whether every exponent was small.
+template <class C>
+struct PlainExp {
+  // Constructors that make vectors are written out: implicit ones are compiled without the instruction set.
+  HWY_INLINE PlainExp() : range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())) {}
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
+    const auto reduced = ReduceExp(d, x);
+    const hn::RebindToUnsigned<D> du;
+    const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(kHalfRange)));
+    range = hn::Or(range, hn::Sub(hn::BitCast(du, reduced.shifted), base));
+    return AddExponent(d, ExpMantissa(d, reduced.remainder), reduced.shifted);
+  }
+
+  // NaN, infinities and large numbers set a high bit too.
+  bool InRange() const {
+    const hn::RebindToUnsigned<Tag<C>> du;
+    hn::TFromD<decltype(du)> bits[16];
+    hn::StoreU(range, du, bits);
+    hn::TFromD<decltype(du)> any = 0;
+    for (int64_t i = 0; i < LanesOf<C>(); ++i) any |= bits[i];
+    return any < (hn::TFromD<decltype(du)>(1) << ExpConstants<C>::kPlainBits);
+  }
+
+  static constexpr int kHalfRange = 1 << (ExpConstants<C>::kPlainBits - 1);
+  hn::Vec<hn::RebindToUnsigned<Tag<C>>> range;
+};
+
+// e^(x - anchor) * 2^-exponent; 0 where that is below `least`.
+template <class C>
+struct CarefulExp {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    using E = ExpConstants<C>;
+    const auto shifted_x = hn::Sub(x, hn::Set(d, anchor));
+    const auto floor = hn::Set(d, E::kNegligible);
+    const auto reduced = ReduceExp(d, hn::IfThenElse(hn::Gt(shifted_x, floor), shifted_x, floor));
+    const auto n = hn::Sub(hn::Sub(reduced.shifted, hn::Set(d, E::kMagic)), hn::Set(d, exponent));
+    const auto lowest = hn::Set(d, C(E::kLowest));
+    const auto kept = hn::IfThenElse(hn::Gt(n, lowest), n, lowest);
+    const auto e = AddExponent(d, ExpMantissa(d, reduced.remainder), hn::Add(kept, hn::Set(d, E::kMagic)));
+    return hn::IfThenElseZero(hn::Ge(e, hn::Set(d, least)), e);
+  }
+
+  C anchor;
+  C exponent;
+  C least;
+};
+
+// PlainExp, and with each vector one of the pending gradient: reads and writes of memory overlap.
+template <class T>
+struct PlainExpAndWrite {
+  using C = Compute<T>;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
+    ToStorage(hn::Mul(hn::LoadU(d, stage + i), hn::Set(d, factor)), d, out + i, stream);
+    return exp(d, x, i);
+  }
+
+  PlainExp<C> exp;
+  const C* stage;
+  T* out;
+  C factor;
+  bool stream;
+};
+
+template <class C>
+struct PlainGrad {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    const auto reduced = ReduceExp(d, x);
+    const auto e = AddExponent(d, ExpMantissa(d, reduced.remainder), reduced.shifted);
+    return hn::Mul(e, hn::Set(d, factor));
+  }
+
+  C factor;
+};
+
+template <class C>
+struct CarefulGrad {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    return hn::Mul(exp(d, x, 0), hn::Set(d, factor));
+  }
+
+  CarefulExp<C> exp;
+  C factor;
+};
+
+template <class C>
+struct Constant {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D>, int64_t) const {
+    return hn::Set(d, value);
+  }
+
+  C value;
+};
+
+template <class C>
+struct Times {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    return hn::Mul(x, hn::Set(d, factor));
+  }
+
+  C factor;
+};
+
+template <class C>
+struct TimesEach {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    return hn::Mul(x, hn::LoadU(d, factors + i));
+  }
+
+  const C* factors;
+};
+
+// Multiplies by 2^exponent in two exact steps; what falls below `least` becomes 0.
+template <class C>
+struct Rescale {
+  Rescale(int64_t exponent, C least_kept) : least(least_kept) {
+    constexpr int64_t kReach = -2 * ExpConstants<C>::kLowest;
+    const int64_t near = std::min(std::max(exponent, -kReach), kReach);
+    first = static_cast<C>(TimesPowerOfTwo(1.0, near / 2));
+    second = static_cast<C>(TimesPowerOfTwo(1.0, near - near / 2));
+  }
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    const auto scaled = hn::Mul(hn::Mul(x, hn::Set(d, first)), hn::Set(d, second));
+    return hn::IfThenElseZero(hn::Ge(scaled, hn::Set(d, least)), scaled);
+  }
+
+  C first;
+  C second;
+  C least;
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#endif  // XENT_SIMD_OPERATIONS_INL_H_

@@ -1,0 +1,141 @@
+// loss = log1p(S / e), with S / e = ratio * 2^ratio_exponent so that neither overflows. Where the label is so far from
+// the rest that one of them is nothing, the loss is 0 or the distance itself.
+#include "lib/softmax_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/reduce.h"
+#include "lib/row_state.h"
+
+namespace xent {
+namespace {
+
+// Beyond this distance between logits, e^-distance is 0 beside anything.
+constexpr double kFar = 524288.0;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// The loss where a term is 0, far away or not finite.
+double UnusualLoss(const MathKernels& math, const RowState& state, double logit) {
+  if (!(state.sum >= 0.0) || !(logit < kInfinity)) return kNaN;
+  if (logit == -kInfinity) return state.sum > 0.0 ? kInfinity : kNaN;
+  if (state.sum == 0.0 || logit > state.anchor) return 0.0;
+  const double others = state.sum + state.low;
+  const double exponent = state.exponent;
+  double log;
+  math.log_scaled(0.0, &others, &exponent, 1, &log);
+  return log + (state.anchor - logit);
+}
+
+// max + log1p(sum of e^(x - max) over all classes but the first largest), in double.
+double CloseLse(const Matrix& logits, int64_t row, const SoftmaxKernels& kernels, const MathKernels& math) {
+  const char* const x = logits.Row(row);
+  const int64_t classes = logits.classes;
+  double max = -kInfinity;
+  int64_t largest = 0;
+  double values[kWiden];
+  for (int64_t first = 0; first < classes; first += kWiden) {
+    const int64_t n = std::min(kWiden, classes - first);
+    kernels.widen(x + first * logits.ElementBytes(), n, values);
+    const double* const here = std::max_element(values, values + n);
+    if (*here > max) {
+      max = *here;
+      largest = first + (here - values);
+    }
+  }
+  double mantissas[kWiden];
+  double exponents[kWiden];
+  Sum others;
+  for (int64_t first = 0; first < classes; first += kWiden) {
+    const int64_t n = std::min(kWiden, classes - first);
+    kernels.widen(x + first * logits.ElementBytes(), n, values);
+    for (int64_t i = 0; i < n; ++i) values[i] = std::max(values[i] - max, -kFar);
+    math.exp_parts(values, n, mantissas, exponents);
+    for (int64_t i = 0; i < n; ++i) {
+      if (first + i != largest) others.Add(TimesPowerOfTwo(mantissas[i], static_cast<int64_t>(exponents[i])));
+    }
+  }
+  const double ratio = others.Value();
+  const double exponent = 0.0;
+  double log;
+  math.log_scaled(1.0, &ratio, &exponent, 1, &log);
+  return max + log;
+}
+
+}  // namespace
+
+void AddLabels(const MathKernels& math, Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
+    const double distance = rows->logit[r] - rows->states[r].anchor;
+    const double not_above = distance < kFar ? distance : kFar;  // NaN becomes kFar
+    rows->ratio[r] = not_above > -kFar ? not_above : -kFar;
+  }
+  math.exp_parts(rows->ratio, rows->count, rows->mantissa, rows->exponent);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    rows->ratio[r] = (rows->states[r].sum + rows->states[r].low) / rows->mantissa[r];
+    rows->ratio_exponent[r] = rows->states[r].exponent - rows->exponent[r];
+  }
+  math.log_scaled(1.0, rows->ratio, rows->ratio_exponent, rows->count, rows->loss);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const RowState& state = rows->states[r];
+    const double distance = rows->logit[r] - state.anchor;
+    if (state.sum > 0.0 && distance > -kFar && distance < kFar) continue;
+    rows->loss[r] = UnusualLoss(math, state, rows->logit[r]);
+    if (rows->logit[r] == -kInfinity) rows->mantissa[r] = 0.0;
+  }
+}
+
+void FindTotals(Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const RowState& state = rows->states[r];
+    const double others = state.sum + state.low;
+    const double label = rows->mantissa[r];
+    const int64_t label_exponent = static_cast<int64_t>(rows->exponent[r]);
+    int64_t exponent = std::max<int64_t>(state.exponent, label_exponent);
+    if (others == 0.0) exponent = label_exponent;
+    if (label == 0.0) exponent = state.exponent;
+    rows->total_exponent[r] = static_cast<double>(exponent);
+    rows->total[r] = std::isnan(rows->loss[r]) ? kNaN
+                                               : TimesPowerOfTwo(others, state.exponent - exponent) +
+                                                     TimesPowerOfTwo(label, label_exponent - exponent);
+  }
+}
+
+// lse = x_y + loss where the label leads, else anchor + log(S + e). Near 0 that logarithm would lose the digits of the
+// largest logit beside 1.
+void FindLse(const Matrix& logits, const SoftmaxKernels& kernels, const MathKernels& math, Rows* rows) {
+  constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+  constexpr double kNearZero = 2.0;
+  math.log_scaled(0.0, rows->total, rows->total_exponent, rows->count, rows->lse);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (rows->read[r] == kSkipRow) continue;
+    const bool leads = rows->loss[r] < kLn2;
+    rows->lse[r] = leads ? rows->logit[r] + rows->loss[r] : rows->states[r].anchor + rows->lse[r];
+    if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
+    if (!leads && std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, rows->first + r, kernels, math);
+  }
+}
+
+void ScaleByLse(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const int64_t row = rows->first + r;
+    const double lse = task.logits.IsDouble() ? static_cast<const double*>(task.options.lse)[row]
+                                               : static_cast<const float*>(task.options.lse)[row];
+    if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
+    const double distance = lse - rows->states[r].anchor;
+    const bool usable = distance > -kFar && distance < kFar && rows->logit[r] < kInfinity;
+    rows->loss[r] = usable ? 0.0 : kNaN;
+    rows->ratio[r] = usable ? distance : 0.0;
+  }
+  math.exp_parts(rows->ratio, rows->count, rows->total, rows->total_exponent);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const RowState& state = rows->states[r];
+    if (std::isnan(rows->loss[r]) || std::isnan(state.sum)) rows->total[r] = kNaN;
+  }
+}
+
+}  // namespace xent
