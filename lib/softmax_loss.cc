@@ -255,6 +255,8 @@ void Softmax::WriteRowOutputs(const Rows& rows, Sum* sum) const {
       static_cast<float*>(array)[rows.first + r] = static_cast<float>(value);
     }
   };
+  // Losses are summed in parts of tile_rows_ rows, also where more rows are one tile: the same order on any team.
+  Sum part;
   for (int64_t r = 0; r < rows.count; ++r) {
     const bool skipped = rows.read[r] == kSkipRow;
     const double instead = rows.labels[r] == kInvalidLabel ? kNaN : 0.0;
@@ -264,7 +266,11 @@ void Softmax::WriteRowOutputs(const Rows& rows, Sum* sum) const {
     if (task_.outputs.row_state != nullptr) {
       std::memcpy(task_.outputs.row_state + rows.first + r, &rows.states[r], sizeof(RowState));
     }
-    if (wants_losses_) sum->Add(loss);
+    if (wants_losses_) part.Add(loss);
+    if ((r + 1) % tile_rows_ == 0 || r + 1 == rows.count) {
+      sum->Add(part);
+      part = Sum();
+    }
   }
 }
 

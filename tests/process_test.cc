@@ -1,5 +1,5 @@
-// The library as a guest in its process: forks, loading and unloading, the caller's floating-point environment, first
-// calls, small stacks, OpenMP regions, silence, and the environment variables.
+// The library as a guest in its process: forks, the caller's floating-point environment, first calls, small stacks,
+// OpenMP regions, silence, and the environment variables.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +26,6 @@ namespace {
 constexpr unsigned kForkTimeout = 60;  // seconds; a hanging child is ended by SIGALRM
 
 int Forks() { return IsLongTier() ? 200 : 20; }
-int LoadCycles() { return IsLongTier() ? 1000 : 50; }
 int FirstCalls() { return IsLongTier() ? 300 : 20; }
 
 struct Ended {
@@ -113,12 +112,6 @@ TEST(Fork, InTheMiddleOfAnotherThreadsCallsDoesNotHangTheChild) {
   }
   done.store(true);
   caller.join();
-}
-
-TEST(Loading, ManyCyclesOfLoadCallAndUnloadWork) {
-  const Ended ended = Shell(XENT_LOAD_HELPER " " XENT_LIBRARY " " + std::to_string(LoadCycles()));
-  EXPECT_EQ(ended.status, 0) << ended.output;
-  EXPECT_EQ(ended.output, "");
 }
 
 TEST(Silence, NothingIsPrintedByCallsThatSucceedOrFail) {
