@@ -1,5 +1,5 @@
-// Loads the library at run time, calls it and unloads it: load_helper LIBRARY CYCLES. It is not linked with the library.
-// Fails if a step fails or changes the floating-point control word.
+// Loads the library at run time, calls it and unloads it: load_helper LIBRARY CYCLES. It is not linked with the
+// library. Fails if a step fails or changes the floating-point control word.
 #include <dlfcn.h>
 
 #include <cstdio>

@@ -1,6 +1,6 @@
 // What the contract allows a call to answer: the reference of every row of a problem and the bounds in ULP around it.
 //   loss      <= 3 ULP (f32, bf16 and f16 logits) or 4 (f64)
-//   lse       <= 1 ULP (f32, bf16 and f16 logits) or 3 (f64) of max(|max|, |log S|, |lse|)
+//   lse       <= 1 ULP (f64: 3) of max(|max|, |log S|, |lse|): a rounded lse can be a binade above its parts
 //   gradient  <= 4 ULP (f32) or 8 (f64); bf16 and f16 rounded once from a value within the f32 bound;
 //             0 for probabilities below the smallest normal number, except at the label
 #ifndef XENT_TESTS_SUPPORT_EXPECTED_H_
