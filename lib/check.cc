@@ -145,7 +145,7 @@ xent_status CheckOptions(const xent_softmax_options& options, const Matrix& x) {
 xent_status CheckGradient(const xent_softmax_outputs& out, const xent_logits& x, int64_t* stride) {
   const bool as_logits =
       out.gradient_outer_stride == 0 && out.gradient_class_stride == 0 && out.gradient_inner_stride == 0;
-  *stride = as_logits ? x.outer_stride : out.gradient_outer_stride;
+  *stride = as_logits || out.gradient == nullptr ? x.outer_stride : out.gradient_outer_stride;
   if (out.gradient == nullptr) return XENT_OK;
   XENT_REQUIRE(out.gradient_dtype == 0 || out.gradient_dtype == x.dtype,
                IsRealDtype(out.gradient_dtype) ? XENT_UNSUPPORTED : XENT_INVALID_ARGUMENT,

@@ -20,12 +20,12 @@ constexpr int64_t kWorkPerThread = 65536;
 // Threads of one call at most: what is kept per share fits the stack.
 constexpr int64_t kMaxShares = 128;
 
-std::atomic<bool> had_threads{false};
-std::atomic<bool> is_orphan{false};
+std::atomic<bool> is_forked{false};
 std::atomic<int> default_threads{0};
 
-void AfterForkInChild() {
-  if (had_threads.load(std::memory_order_relaxed)) is_orphan.store(true, std::memory_order_relaxed);
+// The parent may have used OpenMP without this library, so every forked child counts.
+__attribute__((constructor)) void WatchForks() {
+  pthread_atfork(nullptr, nullptr, [] { is_forked.store(true, std::memory_order_relaxed); });
 }
 
 int ThreadsOfEnvironment() {
@@ -89,13 +89,11 @@ bool RunRanges(const Team& team, int64_t tasks, RangeBody body, void* context) {
     team.runner->run(team.runner->context, shares, RunShareForRunner, &share);
     return std::all_of(runs, runs + shares, [](const std::atomic<int64_t>& run) { return run.load() == 1; });
   }
-  if (shares <= 1 || is_orphan.load(std::memory_order_relaxed) || omp_in_parallel()) {
+  if (shares <= 1 || is_forked.load(std::memory_order_relaxed) || omp_in_parallel()) {
     share.shares = 1;
     share.Run(0);
     return true;
   }
-  static const bool watches_forks = pthread_atfork(nullptr, nullptr, AfterForkInChild) == 0;
-  if (watches_forks) had_threads.store(true, std::memory_order_relaxed);
 #pragma omp parallel num_threads(static_cast<int>(shares))
   {
     // OpenMP may grant fewer threads than asked for.

@@ -40,6 +40,12 @@ RowState MergeStates(const RowState& first, const RowState& second, const MathKe
   const double anchor = std::max(first.anchor, second.anchor);
   const RowState a = MoveAnchor(first, anchor, math);
   const RowState b = MoveAnchor(second, anchor, math);
+  // One of them may be nothing from the other's anchor: then its exponent means nothing either.
+  if (a.sum == 0.0 || b.sum == 0.0) {
+    merged = a.sum == 0.0 ? b : a;
+    merged.plan = plan;
+    return merged;
+  }
   merged.anchor = anchor;
   merged.exponent = std::max(a.exponent, b.exponent);
   const int64_t shift_a = int64_t{a.exponent} - merged.exponent;

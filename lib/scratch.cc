@@ -8,8 +8,14 @@ namespace {
 
 constexpr int64_t kMaxBytes = int64_t{4} << 20;
 
+// Trivial, so that it outlives every destructor: a call from a later one must not meet the freed block.
+thread_local bool has_ended = false;
+
 struct Block {
-  ~Block() { std::free(data); }
+  ~Block() {
+    has_ended = true;
+    std::free(data);
+  }
   void* data = nullptr;
   int64_t bytes = 0;
 };
@@ -17,8 +23,8 @@ struct Block {
 }  // namespace
 
 void* ThreadScratch(int64_t bytes) {
+  if (has_ended || bytes > kMaxBytes) return nullptr;
   thread_local Block block;
-  if (bytes > kMaxBytes) return nullptr;
   if (bytes <= block.bytes) return block.data;
   std::free(block.data);
   const int64_t rounded = (bytes + 4095) / 4096 * 4096;

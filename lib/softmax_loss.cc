@@ -286,8 +286,10 @@ void Softmax::PrepareGradient(Rows* rows) const {
     } else {
       const int64_t exponent = static_cast<int64_t>(rows->total_exponent[r]);
       // The power of two comes last: a confident row's share may be below the normal numbers, its gradient above.
-      const double share = scale_ * ((state.sum + state.low) / rows->total[r]);
-      grad.label_value = 0.0 - TimesPowerOfTwo(share, state.exponent - exponent);
+      const double ratio = (state.sum + state.low) / rows->total[r];
+      const int64_t ratio_exponent = ExponentOf(ratio) + 1;  // a mantissa below 1 overflows with no scale
+      const double mantissa = scale_ * TimesPowerOfTwo(ratio, -ratio_exponent);
+      grad.label_value = 0.0 - TimesPowerOfTwo(mantissa, state.exponent - exponent + ratio_exponent);
       const int64_t up = 2 - ExponentOf(rows->total[r]);
       grad.total = TimesPowerOfTwo(rows->total[r], up);
       grad.exponent = static_cast<int32_t>(exponent - up);

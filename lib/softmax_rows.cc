@@ -30,6 +30,15 @@ double UnusualLoss(const MathKernels& math, const RowState& state, double logit)
   return log + (state.anchor - logit);
 }
 
+// A state with nothing in it takes its anchor from the label, the only class there is; a row that is not read takes any.
+void AnchorEmptyState(const Rows& rows, int64_t r, RowState* state) {
+  if (rows.read[r] == kSkipRow) {
+    *state = RowState{1.0, 0.0, 0.0, 0, kPlain};
+  } else if (state->sum == 0.0 && std::isfinite(rows.logit[r])) {
+    *state = RowState{0.0, 0.0, rows.logit[r], 0, kCareful};
+  }
+}
+
 // max + log1p(sum of e^(x - max) over all classes but the first largest), in double.
 double CloseLse(const Matrix& logits, int64_t row, const SoftmaxKernels& kernels, const MathKernels& math) {
   const char* const x = logits.Row(row);
@@ -69,7 +78,7 @@ double CloseLse(const Matrix& logits, int64_t row, const SoftmaxKernels& kernels
 
 void AddLabels(const MathKernels& math, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
-    if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
+    AnchorEmptyState(*rows, r, &rows->states[r]);
     const double distance = rows->logit[r] - rows->states[r].anchor;
     const double not_above = distance < kFar ? distance : kFar;  // NaN becomes kFar
     rows->ratio[r] = not_above > -kFar ? not_above : -kFar;
@@ -125,11 +134,11 @@ void ScaleByLse(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
     const int64_t row = rows->first + r;
     const double lse = task.logits.IsDouble() ? static_cast<const double*>(task.options.lse)[row]
                                                : static_cast<const float*>(task.options.lse)[row];
-    if (rows->read[r] == kSkipRow) rows->states[r] = RowState{1.0, 0.0, 0.0, 0, kPlain};
-    const double distance = lse - rows->states[r].anchor;
-    const bool usable = distance > -kFar && distance < kFar && rows->logit[r] < kInfinity;
+    AnchorEmptyState(*rows, r, &rows->states[r]);
+    const bool usable = std::isfinite(lse) && rows->logit[r] < kInfinity;
+    const double distance = usable ? lse - rows->states[r].anchor : 0.0;
     rows->loss[r] = usable ? 0.0 : kNaN;
-    rows->ratio[r] = usable ? distance : 0.0;
+    rows->ratio[r] = std::min(std::max(distance, -kFar), kFar);
   }
   math.exp_parts(rows->ratio, rows->count, rows->total, rows->total_exponent);
   for (int64_t r = 0; r < rows->count; ++r) {

@@ -93,10 +93,17 @@ void* CallEverything(void*) {
   return nullptr;
 }
 
+// AddressSanitizer's frames are several times as large.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kSmallStack = 512 * 1024;
+#else
+constexpr size_t kSmallStack = 64 * 1024;
+#endif
+
 int SmallStack() {
   pthread_attr_t attributes;
   pthread_t thread;
-  if (pthread_attr_init(&attributes) != 0 || pthread_attr_setstacksize(&attributes, 65536) != 0) return 2;
+  if (pthread_attr_init(&attributes) != 0 || pthread_attr_setstacksize(&attributes, kSmallStack) != 0) return 2;
   if (pthread_create(&thread, &attributes, CallEverything, nullptr) != 0) return 3;
   return pthread_join(thread, nullptr);
 }

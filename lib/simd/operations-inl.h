@@ -56,9 +56,13 @@ struct CarefulExp {
     const auto reduced = ReduceExp(d, hn::IfThenElse(hn::Gt(shifted_x, floor), shifted_x, floor));
     const auto n = hn::Sub(hn::Sub(reduced.shifted, hn::Set(d, E::kMagic)), hn::Set(d, exponent));
     const auto lowest = hn::Set(d, C(E::kLowest));
-    const auto kept = hn::IfThenElse(hn::Gt(n, lowest), n, lowest);
+    const auto highest = hn::Set(d, C(2 - E::kLowest));
+    const auto above = hn::IfThenElse(hn::Gt(n, lowest), n, lowest);
+    // Beyond the exponents there are only where the caller's log-sum-exp is far too small.
+    const auto kept = hn::IfThenElse(hn::Lt(above, highest), above, highest);
     const auto e = AddExponent(d, ExpMantissa(d, reduced.remainder), hn::Add(kept, hn::Set(d, E::kMagic)));
-    return hn::IfThenElseZero(hn::Ge(e, hn::Set(d, least)), e);
+    const auto is_class = hn::Gt(x, hn::Set(d, -std::numeric_limits<C>::infinity()));
+    return hn::IfThenElseZero(hn::And(is_class, hn::Ge(e, hn::Set(d, least))), e);
   }
 
   C anchor;

@@ -61,6 +61,12 @@ bool StagePlainly(const T* x, int64_t n, Compute<T>* staged, PendingWrite* pendi
   return both.exp.InRange();
 }
 
+// What CarefulExp makes of the lowest exponent is less.
+template <class C>
+constexpr C LeastStaged() {
+  return C(6) * std::numeric_limits<C>::min();
+}
+
 // A row, or a chunk of one, into the stage: plain where that is possible. Its own logits decide, nothing else. False:
 // there is no sum, and the stage holds zeros.
 template <class T>
@@ -72,7 +78,7 @@ bool StageRow(const T* x, int64_t n, int64_t label, Compute<T>* staged, RowState
     std::fill(staged, staged + n, C(0));
     return false;
   }
-  const CarefulExp<C> careful = {static_cast<C>(state->anchor), static_cast<C>(state->exponent), C(0)};
+  const CarefulExp<C> careful = {static_cast<C>(state->anchor), static_cast<C>(state->exponent), LeastStaged<C>()};
   Map(x, n, careful, staged, false);
   return true;
 }
