@@ -12,11 +12,13 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "expected_hash.h"
 #include "support/every_isa.h"
+#include "support/inputs.h"
 #include "support/problem.h"
 
 namespace xent_test {
@@ -254,16 +256,25 @@ TEST(Repetition, EveryRunGivesTheSameBits) {
   });
 }
 
+void ExpectSameBitsWithFma(const Problem& problem, const std::string& name) {
+  std::vector<Results> results;
+  ForEveryIsa([&](const std::string& isa) {
+    if (!HasFma(isa)) return;
+    results.push_back(MustRun(problem));
+    EXPECT_EQ(FirstDifference(results.back(), results.front()), "")
+        << name << ", " << TypeName(problem.dtype) << ", " << problem.classes << " classes";
+  });
+}
+
 TEST(Bits, AreTheSameOnEveryInstructionSetWithFma) {
   for (const xent_dtype dtype : kStorageTypes) {
     for (const int64_t classes : kClassCounts) {
-      const Problem problem = IntegerProblem(dtype, 20, classes, 6);
-      std::vector<Results> results;
-      ForEveryIsa([&](const std::string& isa) {
-        if (!HasFma(isa)) return;
-        results.push_back(MustRun(problem));
-        EXPECT_EQ(FirstDifference(results.back(), results.front()), "") << classes << " classes";
-      });
+      ExpectSameBitsWithFma(IntegerProblem(dtype, 20, classes, 6), "integers");
+      for (const Distribution& distribution : Distributions()) {
+        Problem problem(dtype, 6, classes);
+        problem.Fill(distribution, static_cast<uint64_t>(classes));
+        ExpectSameBitsWithFma(problem, distribution.name);
+      }
     }
   }
 }
