@@ -9,9 +9,13 @@ namespace xent {
 
 enum class Dtype : int32_t { kF32, kF64, kBF16, kF16 };
 
-// Elements of a chunk: the piece of a row that yields one RowState. Rows of at most so many classes are staged many at
-// a time. The bits of results depend on it.
+// Elements of a chunk: the piece of a long row that is plain or careful as one. Rows of at most so many classes are
+// staged many at a time. The bits of results depend on it.
 constexpr int64_t kChunk = 2048;
+
+// Classes of a slice, the piece of a long row that a thread takes, and the most states that it has.
+constexpr int64_t kSlice = 16 * kChunk;
+constexpr int64_t kSliceStates = 1 + kSlice / kChunk;
 
 // Bytes of the stage of several rows; it fits the L1 cache beside another. And of the slack behind it that whole
 // vectors may touch.
@@ -95,8 +99,8 @@ struct SoftmaxKernels {
   void (*stage_rows)(const Tile& tile, RowState* states);
   // Turns the staged exponentials into gradients and writes them.
   void (*write_staged)(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out);
-  // One state per chunk of kChunk classes. Writes some of what is pending meanwhile.
-  void (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
+  // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
+  int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
   // The gradient of a piece of a row. What need not be written at once is left pending.
   void (*begin_write)(const Slice& slice, const RowGrad& grad, void* out, bool stream, PendingWrite* pending);
   void (*finish_write)(PendingWrite* pending);
@@ -112,6 +116,13 @@ struct MathKernels {
   void (*exp_parts)(const double* x, int64_t n, double* mantissa, double* exponent);
   // one is 0 or 1; x >= 0 finite, integers |exponent| <= 2^24. Result <= 1 ULP from the real logarithm.
   void (*log_scaled)(double one, const double* x, const double* exponent, int64_t n, double* result);
+};
+
+// What rows are worked on with.
+struct RowKernels {
+  const SoftmaxKernels& logits;
+  const SoftmaxKernels& doubles;  // for numbers that were widened
+  const MathKernels& math;
 };
 
 // Kernels of the instruction set with this index of isa.h.

@@ -59,4 +59,10 @@ RowState MergeStates(const RowState& first, const RowState& second, const MathKe
   return merged;
 }
 
+RowState MergeStates(const RowState* states, int64_t count, const MathKernels& math) {
+  RowState merged = states[0];
+  for (int64_t i = 1; i < count; ++i) merged = MergeStates(merged, states[i], math);
+  return merged;
+}
+
 }  // namespace xent

@@ -29,8 +29,11 @@ inline int64_t ExponentOf(double x) {
   return static_cast<int64_t>((bits >> 52) & 0x7FF) - 1023;
 }
 
-// The state of two neighbouring pieces of a row, in index order.
+// The state of two pieces of a row. The order of merging is part of a result's bits.
 RowState MergeStates(const RowState& first, const RowState& second, const MathKernels& math);
+
+// The state of `count` pieces, at least one, merged from the first on.
+RowState MergeStates(const RowState* states, int64_t count, const MathKernels& math);
 
 }  // namespace xent
 

@@ -24,8 +24,7 @@ namespace {
 // Elements of a tile of rows too long to stage; they stay in the L2 cache between the two passes. Rows of half as many
 // and more are a tile each, whose gradient is written while the next one is folded.
 constexpr int64_t kTileElements = 16384;
-// Classes of a slice, the piece of a long row that a thread takes; its chunks' states are merged first.
-constexpr int64_t kSlice = 16 * kChunk;
+// Slices that are shared among threads at most; their states fit a small stack.
 constexpr int64_t kMaxSlices = 192;
 // Shares of the work whose losses are summed first; a constant, so that the sum does not depend on threads.
 constexpr int64_t kMaxLots = 128;
@@ -69,6 +68,7 @@ class Softmax {
   const Team team_;
   const int isa_slot_;
   const SoftmaxKernels& kernels_;
+  const SoftmaxKernels& doubles_;
   const MathKernels& math_;
   const bool staged_;
   const bool wants_losses_;
@@ -89,6 +89,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       team_(team),
       isa_slot_(IsaChosen().slot),
       kernels_(SoftmaxKernelsFor(isa_slot_, task.logits.dtype)),
+      doubles_(SoftmaxKernelsFor(isa_slot_, Dtype::kF64)),
       math_(MathKernelsFor(isa_slot_)),
       staged_(task.logits.classes <= kChunk),
       wants_losses_(task.outputs.total != nullptr || task.outputs.sum != nullptr || task.outputs.row_loss != nullptr),
@@ -164,7 +165,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
   } else {
     AddLabels(math_, &rows);
     if (task_.outputs.lse != nullptr || task_.outputs.gradient != nullptr) FindTotals(&rows);
-    if (task_.outputs.lse != nullptr) FindLse(task_.logits, kernels_, math_, &rows);
+    if (task_.outputs.lse != nullptr) FindLse(task_.logits, RowKernels{kernels_, doubles_, math_}, &rows);
   }
   WriteRowOutputs(rows, sum);
   if (task_.outputs.gradient == nullptr) return true;
@@ -206,13 +207,9 @@ Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t cla
 }
 
 RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {
-  RowState chunks[kSlice / kChunk];
-  const Slice slice = SliceOf(rows, row, index * kSlice, kSlice, stage);
-  kernels_.fold_slice(slice, chunks, pending);
-  for (int64_t c = 1; c < (slice.classes + kChunk - 1) / kChunk; ++c) {
-    chunks[0] = MergeStates(chunks[0], chunks[c], math_);
-  }
-  return chunks[0];
+  RowState states[kSliceStates];
+  const int64_t count = kernels_.fold_slice(SliceOf(rows, row, index * kSlice, kSlice, stage), states, pending);
+  return MergeStates(states, count, math_);
 }
 
 // States of long rows: slices in any order, merged in index order.
@@ -237,10 +234,7 @@ bool Softmax::FoldSlices(const Tile& tile, const Team& team, PendingWrite* pendi
   if (!ParallelFor(team, rows->count * per_row, task)) return false;
   for (int64_t r = 0; r < rows->count; ++r) {
     if (rows->read[r] == kSkipRow) continue;
-    rows->states[r] = states[r * per_row];
-    for (int64_t s = 1; s < per_row; ++s) {
-      rows->states[r] = MergeStates(rows->states[r], states[r * per_row + s], math_);
-    }
+    rows->states[r] = MergeStates(states + r * per_row, per_row, math_);
   }
   return true;
 }

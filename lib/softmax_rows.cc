@@ -40,38 +40,38 @@ void AnchorEmptyState(const Rows& rows, int64_t r, RowState* state) {
 }
 
 // max + log1p(sum of e^(x - max) over all classes but the first largest), in double.
-double CloseLse(const Matrix& logits, int64_t row, const SoftmaxKernels& kernels, const MathKernels& math) {
+double CloseLse(const Matrix& logits, int64_t row, const RowKernels& kernels) {
   const char* const x = logits.Row(row);
-  const int64_t classes = logits.classes;
+  double values[kWiden];
+  const auto widen = [&](int64_t first) {
+    const int64_t n = std::min(kWiden, logits.classes - first);
+    kernels.logits.widen(x + first * logits.ElementBytes(), n, values);
+    return n;
+  };
   double max = -kInfinity;
   int64_t largest = 0;
-  double values[kWiden];
-  for (int64_t first = 0; first < classes; first += kWiden) {
-    const int64_t n = std::min(kWiden, classes - first);
-    kernels.widen(x + first * logits.ElementBytes(), n, values);
-    const double* const here = std::max_element(values, values + n);
+  for (int64_t first = 0; first < logits.classes; first += kWiden) {
+    const double* const here = std::max_element(values, values + widen(first));
     if (*here > max) {
       max = *here;
       largest = first + (here - values);
     }
   }
-  double mantissas[kWiden];
-  double exponents[kWiden];
-  Sum others;
-  for (int64_t first = 0; first < classes; first += kWiden) {
-    const int64_t n = std::min(kWiden, classes - first);
-    kernels.widen(x + first * logits.ElementBytes(), n, values);
-    for (int64_t i = 0; i < n; ++i) values[i] = std::max(values[i] - max, -kFar);
-    math.exp_parts(values, n, mantissas, exponents);
-    for (int64_t i = 0; i < n; ++i) {
-      if (first + i != largest) others.Add(TimesPowerOfTwo(mantissas[i], static_cast<int64_t>(exponents[i])));
-    }
+  alignas(64) double stage[kWiden + kStageSlack / sizeof(double)];
+  RowState others = {0.0, 0.0, 0.0, 0, kPlain};
+  for (int64_t first = 0; first < logits.classes; first += kWiden) {
+    const int64_t n = widen(first);
+    for (int64_t i = 0; i < n; ++i) values[i] -= max;
+    RowState parts[kSliceStates];
+    const int64_t count = kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false}, parts, nullptr);
+    others = MergeStates(others, MergeStates(parts, count, kernels.math), kernels.math);
   }
-  const double ratio = others.Value();
-  const double exponent = 0.0;
+  const double sum = others.sum + others.low;
+  const double exponent = others.exponent;
   double log;
-  math.log_scaled(1.0, &ratio, &exponent, 1, &log);
-  return max + log;
+  kernels.math.log_scaled(1.0, &sum, &exponent, 1, &log);
+  // An anchor far below: nothing beside 1.
+  return max + (sum > 0.0 && others.anchor == 0.0 ? log : 0.0);
 }
 
 }  // namespace
@@ -116,16 +116,16 @@ void FindTotals(Rows* rows) {
 
 // lse = x_y + loss where the label leads, else anchor + log(S + e). Near 0 that logarithm would lose the digits of the
 // largest logit beside 1.
-void FindLse(const Matrix& logits, const SoftmaxKernels& kernels, const MathKernels& math, Rows* rows) {
+void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows) {
   constexpr double kLn2 = 0x1.62e42fefa39efp-1;
   constexpr double kNearZero = 2.0;
-  math.log_scaled(0.0, rows->total, rows->total_exponent, rows->count, rows->lse);
+  kernels.math.log_scaled(0.0, rows->total, rows->total_exponent, rows->count, rows->lse);
   for (int64_t r = 0; r < rows->count; ++r) {
     if (rows->read[r] == kSkipRow) continue;
     const bool leads = rows->loss[r] < kLn2;
     rows->lse[r] = leads ? rows->logit[r] + rows->loss[r] : rows->states[r].anchor + rows->lse[r];
     if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
-    if (!leads && std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, rows->first + r, kernels, math);
+    if (std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, rows->first + r, kernels);
   }
 }
 

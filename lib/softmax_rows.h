@@ -39,7 +39,7 @@ void AddLabels(const MathKernels& math, Rows* rows);
 void FindTotals(Rows* rows);
 
 // lse, from loss and total.
-void FindLse(const Matrix& logits, const SoftmaxKernels& kernels, const MathKernels& math, Rows* rows);
+void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows);
 
 // S + e as the caller's log-sum-exp says, in place of AddLabels and FindTotals.
 void ScaleByLse(const SoftmaxTask& task, const MathKernels& math, Rows* rows);

@@ -8,10 +8,10 @@
 
 namespace xent_test {
 
-constexpr uint64_t kExpectedHashF32 = 0x9C433D5B3CF79FEC;
+constexpr uint64_t kExpectedHashF32 = 0x152F25FD4B9470EA;
 constexpr uint64_t kExpectedHashF64 = 0x03D1DB1C0AEB5699;
-constexpr uint64_t kExpectedHashBf16 = 0xAC1FC2D812C2F6F4;
-constexpr uint64_t kExpectedHashF16 = 0x392E348498D62C44;
+constexpr uint64_t kExpectedHashBf16 = 0xEBC28D9064E72AB4;
+constexpr uint64_t kExpectedHashF16 = 0xE901EDF0F0EF4AE3;
 
 }  // namespace xent_test
 

@@ -26,22 +26,19 @@ struct PlainExp {
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
     const auto reduced = ReduceExp(d, x);
     const hn::RebindToUnsigned<D> du;
-    const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(kHalfRange)));
+    const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent)));
     range = hn::Or(range, hn::Sub(hn::BitCast(du, reduced.shifted), base));
-    return AddExponent(d, ExpMantissa(d, reduced.remainder), reduced.shifted);
+    return ExpScaled(d, reduced, reduced.shifted);
   }
 
   // NaN, infinities and large numbers set a high bit too.
   bool InRange() const {
     const hn::RebindToUnsigned<Tag<C>> du;
-    hn::TFromD<decltype(du)> bits[16];
-    hn::StoreU(range, du, bits);
-    hn::TFromD<decltype(du)> any = 0;
-    for (int64_t i = 0; i < LanesOf<C>(); ++i) any |= bits[i];
-    return any < (hn::TFromD<decltype(du)>(1) << ExpConstants<C>::kPlainBits);
+    constexpr hn::TFromD<decltype(du)> kMany = 2 * ExpConstants<C>::kPlainExponent * ExpConstants<C>::kStepsPerOctave;
+    static_assert((kMany & (kMany - 1)) == 0, "the bits below it are those that may be set");
+    return hn::AllTrue(du, hn::Eq(hn::AndNot(hn::Set(du, kMany - 1), range), hn::Zero(du)));
   }
 
-  static constexpr int kHalfRange = 1 << (ExpConstants<C>::kPlainBits - 1);
   hn::Vec<hn::RebindToUnsigned<Tag<C>>> range;
 };
 
@@ -60,7 +57,7 @@ struct CarefulExp {
     const auto above = hn::IfThenElse(hn::Gt(n, lowest), n, lowest);
     // Beyond the exponents there are only where the caller's log-sum-exp is far too small.
     const auto kept = hn::IfThenElse(hn::Lt(above, highest), above, highest);
-    const auto e = AddExponent(d, ExpMantissa(d, reduced.remainder), hn::Add(kept, hn::Set(d, E::kMagic)));
+    const auto e = ExpScaled(d, reduced, hn::Add(kept, hn::Set(d, E::kMagic)));
     const auto is_class = hn::Gt(x, hn::Set(d, -std::numeric_limits<C>::infinity()));
     return hn::IfThenElseZero(hn::And(is_class, hn::Ge(e, hn::Set(d, least))), e);
   }
@@ -71,21 +68,22 @@ struct CarefulExp {
 };
 
 // PlainExp, and with each vector one of the pending gradient: reads and writes of memory overlap.
-template <class T>
+template <bool kStream, class T>
 struct PlainExpAndWrite {
   using C = Compute<T>;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
-    ToStorage(hn::Mul(hn::LoadU(d, stage + i), hn::Set(d, factor)), d, out + i, stream);
+    ToStorage<kStream>(hn::Mul(hn::LoadU(d, stage + i), hn::Set(d, factor)), d, out + i);
     return exp(d, x, i);
   }
+
+  bool InRange() const { return exp.InRange(); }
 
   PlainExp<C> exp;
   const C* stage;
   T* out;
   C factor;
-  bool stream;
 };
 
 template <class C>
@@ -93,8 +91,7 @@ struct PlainGrad {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     const auto reduced = ReduceExp(d, x);
-    const auto e = AddExponent(d, ExpMantissa(d, reduced.remainder), reduced.shifted);
-    return hn::Mul(e, hn::Set(d, factor));
+    return hn::Mul(ExpScaled(d, reduced, reduced.shifted), hn::Set(d, factor));
   }
 
   C factor;

@@ -25,8 +25,9 @@ template <class T>
 bool PlanCarefully(const T* x, int64_t n, int64_t label, RowState* state) {
   using C = Compute<T>;
   using E = ExpConstants<C>;
+  Itself itself;
   MaxAccumulator<C> largest;
-  Fold(x, n, label, largest);
+  Fold<false>(x, n, label, itself, largest, static_cast<C*>(nullptr));
   const C max = largest.Finish();
   *state = RowState{0.0, 0.0, 0.0, 0, kCareful};
   if (!(max < std::numeric_limits<C>::infinity())) {
@@ -36,29 +37,42 @@ bool PlanCarefully(const T* x, int64_t n, int64_t label, RowState* state) {
   if (max == -std::numeric_limits<C>::infinity()) return false;
   const C anchor = max < E::kAnchorFree && max > -E::kAnchorFree ? C(0) : max;
   // Four below the largest exponent: probabilities down to the smallest normal number stay.
-  const C shifted = (max - anchor) * E::kLog2E + E::kMagic;
   state->anchor = static_cast<double>(anchor);
-  state->exponent = static_cast<int32_t>(shifted - E::kMagic) - 4;
+  state->exponent = static_cast<int32_t>((max - anchor) * E::kLog2E) - 4;
   return true;
 }
 
-// The plain exponentials of a chunk into the stage, and as many elements of what is pending. False: it is not plain.
-template <class T>
-bool StagePlainly(const T* x, int64_t n, Compute<T>* staged, PendingWrite* pending) {
+template <class C>
+RowState StateOf(const StepSum<C>& sum) {
+  RowState state = {0.0, 0.0, 0.0, 0, kPlain};
+  sum.Finish(&state.sum, &state.low);
+  return state;
+}
+
+// Adds the plain exponentials of a chunk to the sum, and puts them into the stage if kKeep. False: the chunk is not
+// plain, and neither sum nor stage mean anything.
+template <bool kKeep, class T, class Op>
+HWY_NOINLINE bool FoldPlainly(const T* x, int64_t n, int64_t label, Op op, Compute<T>* staged,
+                              StepSum<Compute<T>>& total) {
+  Op exp = op;  // Copies that nobody else can see stay in registers.
+  StepSum<Compute<T>> sum = total;
+  MapAndSum<kKeep>(x, n, label, exp, staged, sum);
+  total = sum;
+  return exp.InRange();
+}
+
+// The same, while as many elements of what is pending are written.
+template <bool kStream, class T>
+bool FoldAndWrite(const T* x, int64_t n, int64_t label, Compute<T>* staged, StepSum<Compute<T>>& sum,
+                  PendingWrite* pending) {
   using C = Compute<T>;
-  if (pending == nullptr || pending->left < n || n % kStep != 0) {
-    PlainExp<C> exp;
-    Map(x, n, exp, staged, false);
-    return exp.InRange();
-  }
   T* const out = static_cast<T*>(pending->out);
   const C* const kept = static_cast<const C*>(pending->stage);
-  PlainExpAndWrite<T> both = {PlainExp<C>(), kept, out, static_cast<C>(pending->factor), pending->stream};
-  Map(x, n, both, staged, false);
+  const PlainExpAndWrite<kStream, T> both = {PlainExp<C>(), kept, out, static_cast<C>(pending->factor)};
   pending->out = out + n;
   pending->stage = kept + n;
   pending->left -= n;
-  return both.exp.InRange();
+  return FoldPlainly<true>(x, n, label, both, staged, sum);
 }
 
 // What CarefulExp makes of the lowest exponent is less.
@@ -67,62 +81,89 @@ constexpr C LeastStaged() {
   return C(6) * std::numeric_limits<C>::min();
 }
 
-// A row, or a chunk of one, into the stage: plain where that is possible. Its own logits decide, nothing else. False:
-// there is no sum, and the stage holds zeros.
+// A row, or a chunk of one, that is not plain, into the stage, and its sum. If there is none, the state says why and
+// the stage holds zeros.
 template <class T>
-bool StageRow(const T* x, int64_t n, int64_t label, Compute<T>* staged, RowState* state, PendingWrite* pending) {
+void FoldCarefully(const T* x, int64_t n, int64_t label, Compute<T>* staged, RowState* state) {
   using C = Compute<T>;
-  *state = RowState{0.0, 0.0, 0.0, 0, kPlain};
-  if (HWY_LIKELY(StagePlainly(x, n, staged, pending))) return true;
   if (!PlanCarefully(x, n, label, state)) {
     std::fill(staged, staged + n, C(0));
-    return false;
+    return;
   }
-  const CarefulExp<C> careful = {static_cast<C>(state->anchor), static_cast<C>(state->exponent), LeastStaged<C>()};
-  Map(x, n, careful, staged, false);
-  return true;
+  CarefulExp<C> careful = {static_cast<C>(state->anchor), static_cast<C>(state->exponent), LeastStaged<C>()};
+  StepSum<C> sum;
+  MapAndSum<true>(x, n, label, careful, staged, sum);
+  sum.Finish(&state->sum, &state->low);
 }
 
-// One state per chunk of a long row. The exponentials stay in the slice's stage if it asks for that.
+// The states of a piece of a long row: one of all its plain chunks together, one of each other chunk. A chunk's own
+// logits decide what it is, nothing else. The exponentials stay in the slice's stage if it asks for that.
 template <class T>
-void FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
+int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(slice.logits);
   C* staged = static_cast<C*>(slice.stage);
+  StepSum<C> plain;
+  int64_t count = 1;
   for (int64_t first = 0; first < slice.classes; first += kChunk) {
+    const T* const from = x + first;
     const int64_t n = std::min(kChunk, slice.classes - first);
     const int64_t label = slice.label - first;
-    if (StageRow(x + first, n, label, staged, states, pending)) {
-      if (label >= 0 && label < n) staged[label] = C(0);
-      StagedRow<C>(n).Sum(staged, &states->sum, &states->low);
+    const StepSum<C> before = plain;
+    bool is_plain;
+    if (!slice.keeps_stage) {
+      is_plain = FoldPlainly<false>(from, n, label, PlainExp<C>(), staged, plain);
+    } else if (pending == nullptr || pending->left < n || n % kStep != 0) {
+      is_plain = FoldPlainly<true>(from, n, label, PlainExp<C>(), staged, plain);
+    } else if (pending->stream) {
+      is_plain = FoldAndWrite<true>(from, n, label, staged, plain, pending);
+    } else {
+      is_plain = FoldAndWrite<false>(from, n, label, staged, plain, pending);
     }
-    ++states;
+    if (HWY_UNLIKELY(!is_plain)) {
+      plain = before;
+      FoldCarefully(from, n, label, staged, &states[count++]);
+    }
     if (slice.keeps_stage) staged += n;
   }
+  states[0] = StateOf<C>(plain);
+  return count;
 }
 
-// A run of rows that are all read. They are staged in one go; if they are not plain together, each for itself.
+// Stages all rows of a run in one go. False: they are not plain together.
+template <class T>
+bool StageTogether(const Tile& tile, int64_t first, int64_t last, RowState* states) {
+  using C = Compute<T>;
+  const int64_t classes = tile.classes;
+  if (tile.stride != classes) return false;
+  C* const stage = static_cast<C*>(tile.stage);
+  PlainExp<C> exp;
+  Map(static_cast<const T*>(tile.logits) + first * classes, (last - first) * classes, exp, stage + first * classes);
+  if (!exp.InRange()) return false;
+  // All labels before all sums: a load that meets a smaller store still on its way has to wait for it.
+  for (int64_t r = first; r < last; ++r) stage[r * classes + tile.labels[r]] = C(0);
+  const StagedRow<C> row(classes);
+  for (int64_t r = first; r < last; ++r) {
+    states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
+    row.Sum(stage + r * classes, &states[r].sum, &states[r].low);
+  }
+  return true;
+}
+
+// A run of rows that are all read.
 template <class T>
 void StageRun(const Tile& tile, int64_t first, int64_t last, RowState* states) {
   using C = Compute<T>;
-  const T* const x = static_cast<const T*>(tile.logits);
-  C* const stage = static_cast<C*>(tile.stage);
-  const int64_t classes = tile.classes;
-  bool all_plain = false;
-  if (tile.stride == classes) {
-    PlainExp<C> exp;
-    Map(x + first * classes, (last - first) * classes, exp, stage + first * classes, false);
-    all_plain = exp.InRange();
-  }
+  if (StageTogether<T>(tile, first, last, states)) return;
   for (int64_t r = first; r < last; ++r) {
-    states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
-    if (!all_plain) StageRow(x + r * tile.stride, classes, tile.labels[r], stage + r * classes, &states[r], nullptr);
-    stage[r * classes + tile.labels[r]] = C(0);
-  }
-  const StagedRow<C> row(classes);
-  for (int64_t r = first; r < last; ++r) {
-    // A NaN row keeps its NaN; an empty one sums zeros.
-    if (!std::isnan(states[r].sum)) row.Sum(stage + r * classes, &states[r].sum, &states[r].low);
+    const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
+    C* const staged = static_cast<C*>(tile.stage) + r * tile.classes;
+    StepSum<C> sum;
+    if (FoldPlainly<true>(logits, tile.classes, tile.labels[r], PlainExp<C>(), staged, sum)) {
+      states[r] = StateOf<C>(sum);
+    } else {
+      FoldCarefully(logits, tile.classes, tile.labels[r], staged, &states[r]);
+    }
   }
 }
 
@@ -149,7 +190,7 @@ void Gather(const Tile& tile, double* values) {
 template <class T>
 void Widen(const void* logits, int64_t n, double* values) {
   Compute<T> computed[kWiden];
-  Map(static_cast<const T*>(logits), n, Itself(), computed, false);
+  Map(static_cast<const T*>(logits), n, Itself(), computed);
   std::copy(computed, computed + n, values);
 }
 
@@ -159,7 +200,7 @@ void Widen(const void* logits, int64_t n, double* values) {
 // normal number, or a probability below the smallest normal number could come out.
 template <class C>
 C PlainFactor(const RowGrad& grad) {
-  constexpr int kLargestExponent = -ExpConstants<C>::kLowest - (1 << (ExpConstants<C>::kPlainBits - 1)) - 3;
+  constexpr int kLargestExponent = -ExpConstants<C>::kLowest - ExpConstants<C>::kPlainExponent - 3;
   if (grad.plan != kPlain || grad.exponent > kLargestExponent) return C(0);
   const double factor = TimesPowerOfTwo(grad.scale / grad.total, -int64_t{grad.exponent});
   const double size = std::fabs(factor);
@@ -184,7 +225,7 @@ C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t c
   C factor = PlainFactor<C>(grad);
   if (factor == C(0)) {
     const Rescale<C> rescale(int64_t{state.exponent} - grad.exponent, LeastKept<C>(grad));
-    Map(staged, classes, rescale, staged, false);
+    Map(staged, classes, rescale, staged);
     factor = static_cast<C>(grad.scale / grad.total);
   }
   return factor;
@@ -196,7 +237,7 @@ void WriteStagedRow(const Tile& tile, Compute<T> factor, int64_t row, const Grad
   using C = Compute<T>;
   C* const staged = static_cast<C*>(tile.stage) + row * tile.classes;
   T* const to = static_cast<T*>(out.data) + row * out.stride;
-  Map(staged, tile.classes, Times<C>{factor}, to, out.stream);
+  MapOut(staged, tile.classes, Times<C>{factor}, to, out.stream);
 }
 
 // Rows together: each element has its factor in a second stage, so that one dense loop multiplies, converts and stores,
@@ -228,7 +269,7 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
     for (int64_t r = 0; r < (out.stride == classes ? 1 : tile.rows); ++r) {
       const TimesEach<C> product = {factors + r * classes};
       const int64_t n = out.stride == classes ? tile.rows * classes : classes;
-      Map(stage + r * classes, n, product, gradient + r * out.stride, out.stream);
+      MapOut(stage + r * classes, n, product, gradient + r * out.stride, out.stream);
     }
   }
   if (out.stream) hwy::FlushStream();
@@ -241,14 +282,14 @@ void WriteClasses(const Slice& slice, const RowGrad& grad, Compute<T> plain_fact
   const T* const x = static_cast<const T*>(slice.logits);
   if (grad.kind != RowGrad::kSoftmax) {
     const Constant<C> constant = {grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>()};
-    Map(to, slice.classes, constant, to, false);
+    Map(to, slice.classes, constant, to);
   } else if (plain_factor != C(0)) {
     const PlainGrad<C> gradient = {plain_factor};
-    Map(x, slice.classes, gradient, to, stream);
+    MapOut(x, slice.classes, gradient, to, stream);
   } else {
     const CarefulExp<C> exp = {static_cast<C>(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad)};
     const CarefulGrad<C> gradient = {exp, static_cast<C>(grad.scale / grad.total)};
-    Map(x, slice.classes, gradient, to, stream);
+    MapOut(x, slice.classes, gradient, to, stream);
   }
 }
 
@@ -268,7 +309,7 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
   const int64_t head = std::min(slice.classes, stream ? ElementsToAlignment(to) : 0);
   const C* const staged = static_cast<const C*>(slice.stage);
   const Times<C> gradient = {factor};
-  Map(staged, head, gradient, to, false);
+  Map(staged, head, gradient, to);
   pending->stage = staged + head;
   pending->out = to + head;
   pending->left = slice.classes - head;
@@ -280,8 +321,8 @@ void FinishWrite(PendingWrite* pending) {
   using C = Compute<T>;
   if (pending->left > 0) {
     const Times<C> gradient = {static_cast<C>(pending->factor)};
-    Map(static_cast<const C*>(pending->stage), pending->left, gradient, static_cast<T*>(pending->out),
-        pending->stream);
+    MapOut(static_cast<const C*>(pending->stage), pending->left, gradient, static_cast<T*>(pending->out),
+           pending->stream);
     pending->left = 0;
   }
   if (pending->stream) hwy::FlushStream();
