@@ -75,6 +75,16 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> WordsFromStorage(D, const T* from) {
 
 template <class D>
 HWY_INLINE hn::Vec<D> FromStorage(D d, const BF16* from) {
+#if HWY_TARGET == HWY_AVX3
+  // Each word to the upper half of its lane, zeros below, by one permutation; else it is a widening and a shift.
+  if constexpr (sizeof(hn::Vec<D>) == 64) {
+    alignas(64) static constexpr uint16_t kUpper[32] = {0, 0, 0, 1, 0, 2,  0, 3,  0, 4,  0, 5,  0, 6,  0, 7,
+                                                        0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15};
+    const auto words = _mm512_castsi256_si512(hn::LoadU(hn::Rebind<uint16_t, D>(), &from->bits).raw);
+    const auto lanes = _mm512_maskz_permutexvar_epi16(0xAAAAAAAAu, _mm512_load_si512(kUpper), words);
+    return hn::Vec<D>{_mm512_castsi512_ps(lanes)};
+  }
+#endif
   return hn::BitCast(d, hn::ShiftLeft<16>(WordsFromStorage(d, from)));
 }
 
@@ -176,6 +186,20 @@ template <class T>
 HWY_INLINE void NarrowOne(double value, T* to) {
   const hn::CappedTag<Compute<T>, 1> d;
   ToStorage(hn::Set(d, static_cast<Compute<T>>(value)), d, to);
+}
+
+// The larger of two magnitudes; of a number and NaN, one of them. One instruction where there is one.
+template <class D>
+HWY_INLINE hn::Vec<D> LargerMagnitude(D, hn::Vec<D> magnitude, hn::Vec<D> x) {
+#if HWY_TARGET == HWY_AVX3
+  constexpr int kOfMagnitudesTheLargest = 0xB;
+  if constexpr (sizeof(hn::Vec<D>) == 64 && sizeof(Lane<D>) == 4) {
+    return hn::Vec<D>{_mm512_range_ps(magnitude.raw, x.raw, kOfMagnitudesTheLargest)};
+  } else if constexpr (sizeof(hn::Vec<D>) == 64 && sizeof(Lane<D>) == 8) {
+    return hn::Vec<D>{_mm512_range_pd(magnitude.raw, x.raw, kOfMagnitudesTheLargest)};
+  }
+#endif
+  return hn::Max(magnitude, hn::Abs(x));
 }
 
 // NaN results are always this one.

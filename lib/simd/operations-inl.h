@@ -16,30 +16,25 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
-// e^x, and a record of whether every exponent was small.
+// e^x, and the largest |x|, which says whether that was right.
 template <class C>
 struct PlainExp {
   // Constructors that make vectors are written out: implicit ones are compiled without the instruction set.
-  HWY_INLINE PlainExp() : range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())) {}
+  HWY_INLINE PlainExp() : largest(hn::Zero(Tag<C>())) {}
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
+    largest = LargerMagnitude(d, largest, x);
     const auto reduced = ReduceExp(d, x);
-    const hn::RebindToUnsigned<D> du;
-    const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent)));
-    range = hn::Or(range, hn::Sub(hn::BitCast(du, reduced.shifted), base));
     return ExpScaled(d, reduced, reduced.shifted);
   }
 
-  // NaN, infinities and large numbers set a high bit too.
-  bool InRange() const {
-    const hn::RebindToUnsigned<Tag<C>> du;
-    constexpr hn::TFromD<decltype(du)> kMany = 2 * ExpConstants<C>::kPlainExponent * ExpConstants<C>::kStepsPerOctave;
-    static_assert((kMany & (kMany - 1)) == 0, "the bits below it are those that may be set");
-    return hn::AllTrue(du, hn::Eq(hn::AndNot(hn::Set(du, kMany - 1), range), hn::Zero(du)));
+  // NaN may count or not: it turns the sum into NaN either way.
+  HWY_INLINE bool InRange() const {
+    return hn::AllTrue(Tag<C>(), hn::Le(largest, hn::Set(Tag<C>(), ExpConstants<C>::kPlainLimit)));
   }
 
-  hn::Vec<hn::RebindToUnsigned<Tag<C>>> range;
+  hn::Vec<Tag<C>> largest;
 };
 
 // e^(x - anchor) * 2^-exponent; 0 where that is below `least`.
@@ -78,7 +73,7 @@ struct PlainExpAndWrite {
     return exp(d, x, i);
   }
 
-  bool InRange() const { return exp.InRange(); }
+  HWY_INLINE bool InRange() const { return exp.InRange(); }
 
   PlainExp<C> exp;
   const C* stage;
