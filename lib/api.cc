@@ -3,6 +3,7 @@
 
 #include "lib/check.h"
 #include "lib/fp_environment.h"
+#include "lib/function_array.h"
 #include "lib/isa.h"
 #include "lib/labels.h"
 #include "lib/parallel.h"
@@ -34,6 +35,10 @@ struct BuildInfo {
   }
   char text[256];
 };
+
+xent_status RunnerFailed() {
+  return xent::Fail(XENT_RUNNER_FAILED, "options.runner did not run every task exactly once");
+}
 
 }  // namespace
 
@@ -108,7 +113,23 @@ xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_tar
     if (status != XENT_OK) return status;
     ran = xent::SoftmaxLoss(task, team);
   }
-  return ran ? XENT_OK : xent::Fail(XENT_RUNNER_FAILED, "options.runner did not run every task exactly once");
+  return ran ? XENT_OK : RunnerFailed();
+}
+
+const char* xent_function_name(xent_function function) {
+  static const char* const kNames[] = {"exp",     "log",         "log1p",    "expm1",
+                                       "sigmoid", "log_sigmoid", "softplus", "tanh"};
+  return function >= XENT_EXP && function <= XENT_TANH ? kNames[function - XENT_EXP] : nullptr;
+}
+
+xent_status xent_map(xent_function function, xent_dtype dtype, const void* x, void* y, int64_t n,
+                     const xent_map_options* options) {
+  const xent::FpEnvironment environment;
+  xent::MapTask task;
+  const xent_status status = xent::CheckMap(function, dtype, x, y, n, options, &task);
+  if (status != XENT_OK) return status;
+  const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, n);
+  return xent::MapArray(task, team) ? XENT_OK : RunnerFailed();
 }
 
 }  // extern "C"

@@ -104,7 +104,11 @@ xent_status CheckTargets(const xent_targets& targets, int64_t rows, Labels* labe
   return XENT_OK;
 }
 
-xent_status CheckRunner(const xent_parallel_runner& runner) {
+xent_status CheckThreads(int32_t num_threads, const xent_parallel_runner* optional) {
+  XENT_REQUIRE(num_threads >= 0, XENT_INVALID_ARGUMENT, "options.num_threads is %" PRId32 "; it must not be negative",
+               num_threads);
+  if (optional == nullptr) return XENT_OK;
+  const xent_parallel_runner& runner = *optional;
   XENT_REQUIRE(runner.run != nullptr, XENT_INVALID_ARGUMENT, "options.runner->run is NULL");
   XENT_REQUIRE(runner.concurrency >= 1, XENT_INVALID_ARGUMENT,
                "options.runner->concurrency is %" PRId32 "; it must be at least 1", runner.concurrency);
@@ -128,11 +132,9 @@ xent_status CheckOptions(const xent_softmax_options& options, const Matrix& x) {
   const double largest = x.IsDouble() ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
   XENT_REQUIRE(std::fabs(options.upstream) <= largest, XENT_INVALID_ARGUMENT,
                "options.upstream is %g; it must be finite and fit the gradient's arithmetic", options.upstream);
-  XENT_REQUIRE(options.num_threads >= 0, XENT_INVALID_ARGUMENT,
-               "options.num_threads is %" PRId32 "; it must not be negative", options.num_threads);
   XENT_REQUIRE(options.reserved == 0, XENT_INVALID_ARGUMENT, "options.reserved is %" PRId32 "; it must be 0",
                options.reserved);
-  if (options.runner != nullptr) XENT_RULE(CheckRunner(*options.runner));
+  XENT_RULE(CheckThreads(options.num_threads, options.runner));
   XENT_REQUIRE(options.row_state == nullptr || options.lse == nullptr, XENT_INVALID_ARGUMENT,
                "options.row_state and options.lse are both given; a call takes one of them");
   XENT_REQUIRE(IsAligned(options.row_state, alignof(xent_row_state)), XENT_INVALID_ARGUMENT,
@@ -285,6 +287,40 @@ xent_status CheckLabelCount(const SoftmaxTask& task) {
   XENT_REQUIRE(!is_empty_mean || task.options.empty_mean != XENT_EMPTY_MEAN_ERROR, XENT_EMPTY_MEAN,
                "the mean over no rows: of %" PRId64 " rows, %" PRId64 " are ignored (ignore_index is %" PRId64 ")",
                task.logits.rows, task.count.ignored, task.labels.ignore_index);
+  return XENT_OK;
+}
+
+xent_status CheckMap(xent_function function, xent_dtype dtype, const void* x, void* y, int64_t n,
+                     const xent_map_options* options, MapTask* task) {
+  XENT_REQUIRE(function >= XENT_EXP && function <= XENT_TANH, XENT_INVALID_ARGUMENT,
+               "function is %" PRId32 "; it is no xent_function", function);
+  XENT_REQUIRE(IsRealDtype(dtype), XENT_INVALID_ARGUMENT,
+               "dtype is %" PRId32 "; XENT_F32, XENT_F64, XENT_BF16 and XENT_F16 are allowed", dtype);
+  XENT_REQUIRE(n >= 0, XENT_INVALID_ARGUMENT, "n is %" PRId64 "; it must not be negative", n);
+  const int64_t element = DtypeSize(dtype);
+  XENT_REQUIRE(n <= kMaxBytes / element, XENT_SIZE_OVERFLOW,
+               "n is %" PRId64 "; so many elements of %" PRId64 " bytes do not fit the address space", n, element);
+  XENT_REQUIRE(x != nullptr || n == 0, XENT_INVALID_ARGUMENT, "x is NULL");
+  XENT_REQUIRE(y != nullptr || n == 0, XENT_INVALID_ARGUMENT, "y is NULL");
+  XENT_REQUIRE(IsAligned(x, element), XENT_INVALID_ARGUMENT,
+               "x is %p; its elements of %" PRId64 " bytes must be aligned", x, element);
+  XENT_REQUIRE(IsAligned(y, element), XENT_INVALID_ARGUMENT,
+               "y is %p; its elements of %" PRId64 " bytes must be aligned", y, element);
+  const Extent from = {"x", x, n * element};
+  const Extent to = {"y", y, n * element};
+  XENT_REQUIRE(x == y || !to.Overlaps(from), XENT_OVERLAP,
+               "y (%p, %" PRId64 " bytes) overlaps x (%p); in place means the same start", y, to.bytes, x);
+  task->options = options != nullptr ? *options : xent_map_options_default();
+  XENT_REQUIRE(task->options.struct_size == sizeof(xent_map_options), XENT_VERSION_MISMATCH,
+               "options.struct_size is %" PRId32 "; this version has %zu", task->options.struct_size,
+               sizeof(xent_map_options));
+  XENT_RULE(CheckThreads(task->options.num_threads, task->options.runner));
+  task->function = static_cast<Function>(function - XENT_EXP);
+  task->dtype = DtypeOf(dtype);
+  task->x = static_cast<const char*>(x);
+  task->y = static_cast<char*>(y);
+  task->n = n;
+  task->element = element;
   return XENT_OK;
 }
 

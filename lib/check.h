@@ -17,6 +17,10 @@ xent_status CheckSoftmax(const xent_logits* logits, const xent_targets* targets,
 // Checks what the pass over the labels found.
 xent_status CheckLabelCount(const SoftmaxTask& task);
 
+// Checks the arguments of xent_map and fills the task.
+xent_status CheckMap(xent_function function, xent_dtype dtype, const void* x, void* y, int64_t n,
+                     const xent_map_options* options, MapTask* task);
+
 // 0 for a number that is no dtype.
 int32_t DtypeSize(xent_dtype dtype);
 

@@ -125,9 +125,15 @@ struct RowKernels {
   const MathKernels& math;
 };
 
+enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };
+
+// y[i] = f(x[i]); y may be x. `stream`: bypass the cache.
+using MapKernel = void (*)(const void* x, int64_t n, void* y, bool stream);
+
 // Kernels of the instruction set with this index of isa.h.
 const SoftmaxKernels& SoftmaxKernelsFor(int isa, Dtype dtype);
 const MathKernels& MathKernelsFor(int isa);
+MapKernel MapKernelFor(int isa, Function function, Dtype dtype);
 
 }  // namespace xent
 

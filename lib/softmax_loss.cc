@@ -5,12 +5,11 @@
 // Few rows of many classes are one tile, whose slices are shared among the threads instead.
 #include "lib/softmax_loss.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "lib/cache.h"
 #include "lib/isa.h"
 #include "lib/labels.h"
 #include "lib/reduce.h"
@@ -78,12 +77,6 @@ class Softmax {
   double scale_;  // of the gradient
 };
 
-// The last-level cache in bytes. Gradients of half of it and more are written past it.
-int64_t CacheBytes() {
-  static const long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  return bytes > 0 ? bytes : int64_t{16} << 20;
-}
-
 Softmax::Softmax(const SoftmaxTask& task, const Team& team)
     : task_(task),
       team_(team),
@@ -99,7 +92,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
   const int64_t tile_elements = staged_ ? kStageBytes / ComputedBytes() : kTileElements;
   tile_rows_ = std::min(kTileRows, std::max<int64_t>(tile_elements / std::max<int64_t>(x.classes, 1), 1));
   const bool in_place = task.outputs.gradient == x.data;
-  stream_ = !in_place && x.rows * x.classes * x.ElementBytes() >= CacheBytes() / 2;
+  stream_ = !in_place && GoesPastCache(x.rows * x.classes * x.ElementBytes());
   const bool is_mean = task.options.reduction == XENT_REDUCTION_MEAN && task.Counted() > 0;
   scale_ = task.options.upstream / (is_mean ? static_cast<double>(task.Counted()) : 1.0);
 }

@@ -46,6 +46,16 @@ struct SoftmaxTask {
   int64_t Counted() const { return logits.rows - count.ignored; }
 };
 
+struct MapTask {
+  Function function;
+  Dtype dtype;
+  const char* x;
+  char* y;
+  int64_t n;
+  int64_t element;  // bytes
+  xent_map_options options;
+};
+
 }  // namespace xent
 
 #endif  // XENT_LIB_TASK_H_

@@ -9,7 +9,7 @@
 namespace xent_test {
 
 constexpr uint64_t kExpectedHashF32 = 0x152F25FD4B9470EA;
-constexpr uint64_t kExpectedHashF64 = 0x03D1DB1C0AEB5699;
+constexpr uint64_t kExpectedHashF64 = 0x2CB29BDC6F33791D;
 constexpr uint64_t kExpectedHashBf16 = 0xEBC28D9064E72AB4;
 constexpr uint64_t kExpectedHashF16 = 0xE901EDF0F0EF4AE3;
 

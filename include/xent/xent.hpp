@@ -164,6 +164,20 @@ double SoftmaxCrossEntropy(const Logits<T>& logits, const LabelView& labels, con
   return total;
 }
 
+// The options of xent_map with their defaults.
+struct MapOptions : xent_map_options {
+  MapOptions() : xent_map_options(xent_map_options_default()) {}
+};
+
+// y[i] = f(x[i]) for every element of x; see xent_map. y may be x. Throws Error.
+template <class X, class Y>
+void Map(xent_function function, const X& x, Y&& y, const MapOptions& options = {}) {
+  using T = std::remove_cv_t<std::remove_pointer_t<decltype(x.data())>>;
+  const View<const T> from(x);
+  T* const to = internal::DataOfSize(View<T>(y), from.size(), "y");
+  ThrowIfFailed(xent_map(function, DtypeOf<T>::value, from.data(), to, static_cast<int64_t>(from.size()), &options));
+}
+
 }  // namespace xent
 
 #endif  // XENT_XENT_HPP_

@@ -188,6 +188,22 @@ HWY_INLINE void NarrowOne(double value, T* to) {
   ToStorage(hn::Set(d, static_cast<Compute<T>>(value)), d, to);
 }
 
+// f of f32 lanes in f64: function(tag of f64 lanes, lanes), narrowed with one rounding.
+template <class D, class Function>
+HWY_INLINE hn::Vec<D> InDoubles(D d, hn::Vec<D> x, const Function& function) {
+#if HWY_TARGET == HWY_SCALAR
+  // Not by DemoteTo: it makes the largest number of infinity.
+  const hn::Rebind<double, D> dd;
+  return hn::Set(d, static_cast<float>(hn::GetLane(function(dd, hn::PromoteTo(dd, x)))));
+#else
+  const hn::Half<D> half;
+  const hn::Rebind<double, hn::Half<D>> dd;
+  const auto low = function(dd, hn::PromoteTo(dd, hn::LowerHalf(half, x)));
+  const auto high = function(dd, hn::PromoteTo(dd, hn::UpperHalf(half, x)));
+  return hn::Combine(d, hn::DemoteTo(half, high), hn::DemoteTo(half, low));
+#endif
+}
+
 // The larger of two magnitudes; of a number and NaN, one of them. One instruction where there is one.
 template <class D>
 HWY_INLINE hn::Vec<D> LargerMagnitude(D, hn::Vec<D> magnitude, hn::Vec<D> x) {

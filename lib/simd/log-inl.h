@@ -1,6 +1,5 @@
-// log(one + x * 2^k) in f64, one 0 or 1: the argument is 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), f rounded
-// once; s = f / (2 + f); log(1 + f) = f - (f^2/2 - s (f^2/2 + s^2 L(s^2))), and e ln 2 joins in two parts.
-// Error <= 1 ULP (largest seen: 0.78). Without rounding one + x first, so that x far below 1 keeps its accuracy.
+// log in f64: the argument is 2^k (1 + f), s = f / (2 + f), log(1 + f) = f - f^2/2 + s (f^2/2 + s^2 L(s^2)), where
+// f - f^2/2 is kept with its rounding error and k ln 2 joins in two parts. f32: in f64, rounded once.
 
 #if defined(XENT_SIMD_LOG_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_LOG_INL_H_
@@ -16,8 +15,16 @@ namespace xent {
 namespace HWY_NAMESPACE {
 
 // (2 atanh(s) - 2 s) / (s z), z = s^2, lowest degree first. Made by tools/coefficients.
-constexpr double kLogTailF64[] = {0x15555555555593p-53, 0x1999999997fa57p-54, 0x12492494220e0cp-54, 0x1c71c51e2181c2p-55,
-                                  0x174664721a440bp-55, 0x139a0e124c202cp-55, 0x12f0e30b98d901p-55};
+constexpr double kLogTailF64[] = {0x155555555555ccp-53, 0x1999999996c041p-54, 0x124924953edafep-54, 0x1c71c432e3ee89p-55,
+                                  0x174695308a17fbp-55, 0x13951e23bffafp-51, 0x1322ae9313fc6bp-55};
+
+// The mantissa 1 + f is in [kLogLow, 2 kLogLow). That begins a little below sqrt(1/2), since the error is twice as large
+// from f = 0.3926 on, where log(1 + f) - f + f^2/2 passes 2^-6.
+constexpr double kLogLow = 0x1.64p-1;
+constexpr uint64_t kLogLowBits = 0x3FE6400000000000ull;
+// Added to the bits of a number, it makes the field of the exponent k + 1024: never negative, since 64-bit arithmetic
+// shifts are slow before AVX-512.
+constexpr uint64_t kLogBias = (1024ull << 52) - kLogLowBits;
 
 // 2^n for integers n in [-1022, 1023], given and computed as f64.
 template <class D>
@@ -25,48 +32,141 @@ HWY_INLINE hn::Vec<D> PowerOfTwo(D d, hn::Vec<D> n) {
   return AddExponent(d, hn::Set(d, 1.0), hn::Add(n, hn::Set(d, ExpConstants<double>::kMagic)));
 }
 
-// The exponent e with x * 2^-e in [sqrt(1/2), sqrt(2)), for positive normal x.
+// The bits of a positive normal number, with k + 1024 in the field of the exponent.
 template <class D>
-HWY_INLINE hn::Vec<D> CentredExponent(D d, hn::Vec<D> x) {
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> BiasedForLog(D, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
-  const auto below_sqrt_half = hn::Set(du, 0x3FE6A09E667F3BCDull);
-  // A bias keeps the shifted difference positive, since 64-bit arithmetic shifts are slow before AVX-512.
-  const auto biased = hn::Sub(hn::Add(hn::BitCast(du, x), hn::Set(du, 1024ull << 52)), below_sqrt_half);
+  return hn::Add(hn::BitCast(du, x), hn::Set(du, kLogBias));
+}
+
+// k, where x = m 2^k with m in [kLogLow, 2 kLogLow).
+template <class D>
+HWY_INLINE hn::Vec<D> LogExponent(D d, hn::Vec<hn::RebindToUnsigned<D>> biased) {
+  const hn::RebindToUnsigned<D> du;
   const auto as_double = hn::Or(hn::ShiftRight<52>(biased), hn::Set(du, 0x4330000000000000ull));
   return hn::Sub(hn::BitCast(d, as_double), hn::Set(d, 0x1p52 + 1024.0));
 }
 
+// m.
 template <class D>
-HWY_INLINE hn::Vec<D> LogOfParts(D d, hn::Vec<D> f, hn::Vec<D> exponent) {
-  const auto s = hn::Div(f, hn::Add(hn::Set(d, 2.0), f));
-  const auto z = hn::Mul(s, s);
-  auto tail = hn::Set(d, kLogTailF64[6]);
-  for (int k = 5; k >= 0; --k) tail = hn::MulAdd(tail, z, hn::Set(d, kLogTailF64[k]));
-  const auto half_square = hn::Mul(hn::Mul(hn::Set(d, 0.5), f), f);
-  const auto inner = hn::MulAdd(z, tail, half_square);
-  const auto low = hn::MulAdd(s, inner, hn::Mul(exponent, hn::Set(d, kExpLn2F64[1])));
-  const auto high = hn::Mul(exponent, hn::Set(d, kExpLn2F64[0]));
-  return hn::Add(high, hn::Sub(f, hn::Sub(half_square, low)));
+HWY_INLINE hn::Vec<D> LogMantissa(D d, hn::Vec<hn::RebindToUnsigned<D>> biased) {
+  const hn::RebindToUnsigned<D> du;
+  const auto fraction = hn::And(biased, hn::Set(du, (1ull << 52) - 1));
+  return hn::BitCast(d, hn::Add(fraction, hn::Set(du, kLogLowBits)));
 }
 
-// log(one + x * 2^k), x >= 0.
+template <class D>
+HWY_INLINE hn::Vec<D> LogTail(D d, hn::Vec<D> z) {
+  const auto pair = [d, z](int k) HWY_ATTR {
+    return hn::MulAdd(hn::Set(d, kLogTailF64[k + 1]), z, hn::Set(d, kLogTailF64[k]));
+  };
+  const auto z2 = hn::Mul(z, z);
+  const auto high = hn::MulAdd(hn::Set(d, kLogTailF64[6]), z2, pair(4));
+  return hn::MulAdd(z2, hn::MulAdd(z2, high, pair(2)), pair(0));
+}
+
+// k ln 2 + log(1 + f).
+template <class D>
+HWY_INLINE Parts<D> LogOfParts(D d, hn::Vec<D> f, hn::Vec<D> k) {
+  const auto half = hn::Mul(f, hn::Set(d, 0.5));
+  const auto u = hn::NegMulAdd(half, f, f);  // f - f^2/2, and what its rounding lost
+  const auto u_low = hn::NegMulAdd(half, f, hn::Sub(f, u));
+  const auto s = hn::Div(f, hn::Add(hn::Set(d, 2.0), f));
+  const auto z = hn::Mul(s, s);
+  const auto inner = hn::MulAdd(z, LogTail(d, z), hn::Mul(half, f));
+  const auto low = hn::MulAdd(s, inner, u_low);
+  const auto multiple = hn::Mul(k, hn::Set(d, kExpLn2F64[0]));  // exact
+  const auto sum = hn::Add(multiple, u);
+  const auto lost = hn::Sub(u, hn::Sub(sum, multiple));
+  return {sum, hn::Add(hn::MulAdd(k, hn::Set(d, kExpLn2F64[1]), low), lost)};
+}
+
+// log(1 + f + f_low) - log(1 + f) for a rounding error f_low of f.
+template <class D>
+HWY_INLINE hn::Vec<D> LogStep(hn::Vec<D> f, hn::Vec<D> f_low) {
+  return hn::NegMulAdd(f, f_low, f_low);
+}
+
+// log(one + x * 2^k), one 0 or 1, x >= 0, without rounding one + x first, so that x far below 1 keeps its accuracy.
 template <class D>
 HWY_INLINE hn::Vec<D> LogScaled(D d, double one, hn::Vec<D> x, hn::Vec<D> k) {
   const auto zero = hn::Zero(d);
   // From 2^64 on, 1 is nothing beside x * 2^k; below 2^-1000, the logarithm is x * 2^k.
-  const auto is_large = hn::Gt(hn::Add(k, CentredExponent(d, x)), hn::Set(d, 64.0));
+  const auto is_large = hn::Gt(hn::Add(k, LogExponent(d, BiasedForLog(d, x))), hn::Set(d, 64.0));
   const auto ones = hn::IfThenElse(is_large, zero, hn::Set(d, one));
   const auto shift = hn::IfThenElse(hn::Or(is_large, hn::Eq(ones, zero)), zero,
                                     hn::IfThenElse(hn::Lt(k, hn::Set(d, -2040.0)), hn::Set(d, -2040.0), k));
   const auto half_shift = hn::IfThenElse(hn::Lt(shift, hn::Set(d, -1020.0)), hn::Set(d, -1020.0), shift);
   const auto y = hn::Mul(hn::Mul(x, PowerOfTwo(d, half_shift)), PowerOfTwo(d, hn::Sub(shift, half_shift)));
-  const auto e = CentredExponent(d, hn::Add(ones, y));
+  const auto e = LogExponent(d, BiasedForLog(d, hn::Add(ones, y)));
   const auto inverse = PowerOfTwo(d, hn::Neg(e));
   const auto f = hn::IfThenElse(hn::Eq(ones, zero), hn::Sub(hn::Mul(y, inverse), hn::Set(d, 1.0)),
                                 hn::MulAdd(y, inverse, hn::Sub(inverse, hn::Set(d, 1.0))));
-  const auto result = LogOfParts(d, f, hn::Add(e, hn::Sub(k, shift)));
+  const auto log = LogOfParts(d, f, hn::Add(e, hn::Sub(k, shift)));
+  const auto result = hn::Add(log.high, log.low);
   return hn::IfThenElse(hn::And(hn::Lt(y, hn::Set(d, 0x1p-60)), hn::Gt(ones, zero)), y, result);
 }
+
+// ---- the functions
+
+// y = log(x), but for the pole, negative numbers, infinity and NaN. `x` is how far the argument is from the pole.
+template <class D>
+HWY_INLINE hn::Vec<D> LogSpecials(D d, hn::Vec<D> x, hn::Vec<D> y) {
+  using C = Lane<D>;
+  const auto zero = hn::Zero(d);
+  const auto infinity = hn::Set(d, std::numeric_limits<C>::infinity());
+  const auto finite = hn::IfThenElse(hn::Eq(x, infinity), infinity, y);
+  const auto positive = hn::IfThenElse(hn::Gt(x, zero), finite, hn::Set(d, CanonicalNaN<C>()));
+  return hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), positive);
+}
+
+// f64: 0.64 ULP (x = 0x1.63db56a801133p+0; 0.72 without fused multiply-add). f32: correctly rounded.
+struct Log {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      constexpr double kUp = 54.0;  // subnormal numbers are made normal first
+      const auto is_subnormal = hn::Lt(x, hn::Set(d, 0x1p-1022));
+      const auto normal = hn::IfThenElse(is_subnormal, hn::Mul(x, hn::Set(d, 0x1p54)), x);
+      const auto biased = BiasedForLog(d, normal);
+      const auto k = LogExponent(d, biased);
+      const auto f = hn::Sub(LogMantissa(d, biased), hn::Set(d, 1.0));
+      const auto y = LogOfParts(d, f, hn::Sub(k, hn::IfThenElseZero(is_subnormal, hn::Set(d, kUp))));
+      return LogSpecials(d, x, hn::Add(y.high, y.low));
+    } else {
+      const auto core = [](auto dd, auto wide) HWY_ATTR { return Log()(dd, wide, 0); };
+      return LogSpecials(d, x, InDoubles(d, x, core));
+    }
+  }
+};
+
+// f64: 0.69 ULP (x = 0x1.951ff3d6f59c5p-2; 0.75 without fused multiply-add). f32: correctly rounded.
+struct Log1p {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    const auto one = hn::Set(d, Lane<D>(1));
+    if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      const hn::RebindToUnsigned<D> du;
+      const auto u = hn::Add(one, x);
+      const auto lost = hn::Sub(hn::Min(one, x), hn::Sub(u, hn::Max(one, x)));
+      const auto biased = BiasedForLog(d, u);
+      const auto m = LogMantissa(d, biased);
+      // 2^(1 - k): k reaches 1024. The halving comes last, so that subnormal x stays exact.
+      const auto ratio = hn::Sub(hn::BitCast(du, m), hn::BitCast(du, u));
+      const auto twice_inverse = hn::BitCast(d, hn::Add(hn::Set(du, 1024ull << 52), ratio));
+      const auto added = hn::Mul(hn::Set(d, 0.5), hn::Mul(lost, twice_inverse));
+      const auto m1 = hn::Sub(m, one);
+      const auto f = hn::Add(m1, added);
+      const auto f_low = hn::Sub(added, hn::Sub(f, m1));
+      const auto y = LogOfParts(d, f, LogExponent(d, biased));
+      return LogSpecials(d, u, WithSignOf(d, hn::Add(y.high, hn::Add(y.low, LogStep<D>(f, f_low))), x));
+    } else {
+      const auto core = [](auto dd, auto wide) HWY_ATTR { return Log1p()(dd, wide, 0); };
+      // Where 1 + x rounds to 0 or not makes no difference: x = -1 is the only float with a pole.
+      return LogSpecials(d, hn::Add(one, x), WithSignOf(d, InDoubles(d, x, core), x));
+    }
+  }
+};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace xent

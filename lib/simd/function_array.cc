@@ -1,0 +1,50 @@
+// The functions of exp-inl.h, log-inl.h and logistic-inl.h over arrays of every storage type.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lib/simd/function_array.cc"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "lib/kernels.h"
+#include "lib/simd/logistic-inl.h"
+#include "lib/simd/loops-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+template <class Op, class T>
+void MapOf(const void* x, int64_t n, void* y, bool stream) {
+  MapOut(static_cast<const T*>(x), n, Op(), static_cast<T*>(y), stream);
+  if (stream) hwy::FlushStream();
+}
+
+struct MapRow {
+  MapKernel of_dtype[4];
+};
+
+template <class Op>
+constexpr MapRow MapsOf() {
+  return {{MapOf<Op, float>, MapOf<Op, double>, MapOf<Op, BF16>, MapOf<Op, F16>}};
+}
+
+MapKernel ChooseMap(Function function, Dtype dtype) {
+  static constexpr MapRow kMaps[] = {MapsOf<Exp>(),     MapsOf<Log>(),        MapsOf<Log1p>(),    MapsOf<Expm1>(),
+                                     MapsOf<Sigmoid>(), MapsOf<LogSigmoid>(), MapsOf<Softplus>(), MapsOf<Tanh>()};
+  return kMaps[static_cast<int>(function)].of_dtype[static_cast<int>(dtype)];
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace xent {
+
+MapKernel MapKernelFor(int isa, Function function, Dtype dtype) {
+  static constexpr decltype(&HWY_STATIC_DISPATCH(ChooseMap)) kTable[] = {HWY_CHOOSE_TARGET_LIST(ChooseMap),
+                                                                         HWY_CHOOSE_FALLBACK(ChooseMap)};
+  return kTable[isa](function, dtype);
+}
+
+}  // namespace xent
+#endif  // HWY_ONCE

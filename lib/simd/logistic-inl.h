@@ -1,0 +1,156 @@
+// The functions that e^-|x| carries: sigmoid, softplus, log_sigmoid and tanh. With e^-|x| = v 2^n (or expm1 of -2 |x|) the
+// quotients are formed from v and 2^-n, so that nothing needs scaling. f32: in f64, rounded once.
+
+#if defined(XENT_SIMD_LOGISTIC_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef XENT_SIMD_LOGISTIC_INL_H_
+#undef XENT_SIMD_LOGISTIC_INL_H_
+#else
+#define XENT_SIMD_LOGISTIC_INL_H_
+#endif
+
+#include "lib/simd/log-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+template <class D>
+HWY_INLINE hn::Vec<D> MinusMagnitude(D d, hn::Vec<D> x) {
+  return hn::Or(x, hn::Set(d, Lane<D>(-0.0)));
+}
+
+// The 26 upper bits of the mantissa: products of two such numbers are exact.
+template <class D>
+HWY_INLINE hn::Vec<D> UpperHalfOfBits(D d, hn::Vec<D> x) {
+  const hn::RebindToUnsigned<D> du;
+  return hn::BitCast(d, hn::And(hn::BitCast(du, x), hn::Set(du, ~0x7FFFFFFull)));
+}
+
+template <class D>
+HWY_INLINE Parts<D> Rounded(const Parts<D>& x) {
+  const auto high = hn::Add(x.high, x.low);
+  return {high, hn::Sub(x.low, hn::Sub(high, x.high))};
+}
+
+// (n.high + n.low) / (base + d.high + d.low), base a power of two or 0 < |d.high| <= base. One division; the first
+// quotient has 26 bits, so that its remainder is exact without fused multiply-add too.
+template <class D>
+HWY_INLINE hn::Vec<D> Quotient(D d, const Parts<D>& numerator, hn::Vec<D> base, const Parts<D>& denominator) {
+  const auto whole = hn::Add(base, denominator.high);
+  const auto inverse = hn::Div(hn::Set(d, 1.0), whole);
+  const auto high = UpperHalfOfBits(d, whole);
+  const auto low = hn::Add(hn::Sub(denominator.high, hn::Sub(high, base)), denominator.low);
+  const auto q = UpperHalfOfBits(d, hn::Mul(numerator.high, inverse));
+  const auto remainder = hn::Add(hn::NegMulAdd(q, low, hn::NegMulAdd(q, high, numerator.high)), numerator.low);
+  return hn::MulAdd(remainder, inverse, q);
+}
+
+// Below this, e^x does not change 1 + e^x in f64.
+constexpr double kNegligibleExponent = -40.0;
+
+// f64: 0.60 ULP (x = -0x1.2e3650d21140ap+5; 0.63 without fused multiply-add). f32: correctly rounded.
+struct Sigmoid {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    const auto minus = MinusMagnitude(d, x);
+    if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      const auto one = hn::Set(d, 1.0);
+      const auto e = ExpParts(d, minus);
+      const auto v = Rounded(e.mantissa);
+      const auto inverse = InversePower(d, e.n);
+      const auto is_positive = hn::Ge(x, hn::Zero(d));
+      const Parts<D> numerator = {hn::IfThenElse(is_positive, inverse, v.high), hn::IfThenZeroElse(is_positive, v.low)};
+      const auto near = Quotient(d, numerator, inverse, v);
+      const auto far = hn::IfThenElse(is_positive, one, AddBits(d, v.high, e.exponent));
+      return KeepNaN(d, x, hn::IfThenElse(hn::Lt(minus, hn::Set(d, kNegligibleExponent)), far, near));
+    } else {
+      const auto core = [](auto dd, auto wide) HWY_ATTR {
+        const auto one = hn::Set(dd, 1.0);
+        const auto reduced = ReduceExp(dd, MinusMagnitude(dd, wide));
+        const auto e = ExpScaled(dd, reduced, reduced.shifted);
+        const auto numerator = hn::IfThenElse(hn::Lt(wide, hn::Zero(dd)), e, one);
+        const auto sigmoid = hn::Div(numerator, hn::Add(one, e));
+        // Up to 2^-16 it is 1/2 + x/4, often half way between two floats, less a sliver.
+        const auto near_half = hn::MulAdd(wide, hn::Set(dd, 0x1.fffffep-3), hn::Set(dd, 0.5));
+        return hn::IfThenElse(hn::Le(hn::Abs(wide), hn::Set(dd, 0x1p-16)), near_half, sigmoid);
+      };
+      const auto reach = hn::Set(d, 104.0f);
+      const auto clamped = hn::Max(hn::Min(x, reach), hn::Neg(reach));
+      return KeepNaN(d, x, InDoubles(d, clamped, core));
+    }
+  }
+};
+
+// max(x, 0) + log1p(e^-|x|). f64: 0.73 ULP (x = -0x1.d87f26ca03225p-1; 0.80 without fused multiply-add). f32: correctly
+// rounded.
+struct Softplus {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    const auto minus = MinusMagnitude(d, x);
+    // Also where x is -0: maxima are free to choose between zeros.
+    const auto positive = hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
+    if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      const auto parts = ExpParts(d, minus);
+      const auto v = Rounded(parts.mantissa);
+      const auto e = AddBits(d, v.high, parts.exponent);
+      const auto power = AddBits(d, hn::Set(d, 1.0), parts.n);
+      const auto e_low = hn::Mul(v.low, power);
+      // 1 + e = 2^k (1 + f), k 0 or 1.
+      const auto halves = hn::Ge(e, hn::Set(d, 2.0 * kLogLow - 1.0));
+      const auto scale = hn::IfThenElse(halves, hn::Set(d, 0.5), hn::Set(d, 1.0));
+      const auto less = hn::IfThenElseZero(halves, hn::Set(d, 0.5));
+      const auto f = hn::MulAdd(scale, e, hn::Neg(less));
+      const auto lost = hn::MulAdd(scale, e, hn::Neg(hn::Add(f, less)));
+      const auto y = LogOfParts(d, f, hn::Add(less, less));
+      const auto y_low = hn::Add(y.low, LogStep<D>(f, hn::MulAdd(scale, e_low, lost)));
+      const auto sum = hn::Add(positive, y.high);
+      const auto sum_low = hn::Sub(hn::Min(positive, y.high), hn::Sub(sum, hn::Max(positive, y.high)));
+      const auto near = hn::Add(sum, hn::Add(sum_low, y_low));
+      const auto far = hn::Add(positive, e);
+      return KeepNaN(d, x, hn::IfThenElse(hn::Lt(minus, hn::Set(d, kNegligibleExponent)), far, near));
+    } else {
+      const auto core = [](auto dd, auto wide) HWY_ATTR { return Softplus()(dd, wide, 0); };
+      return KeepNaN(d, x, InDoubles(d, x, core));
+    }
+  }
+};
+
+// -softplus(-x).
+struct LogSigmoid {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    return KeepNaN(d, x, hn::Neg(Softplus()(d, hn::Neg(x), i)));
+  }
+};
+
+// With expm1(-2 |x|) = v 2^n: -v / (2 2^-n + v). f64: 0.80 ULP (x = 0x1.0064e9b639d77p-3; without fused multiply-add
+// too). f32: correctly rounded.
+struct Tanh {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      const hn::RebindToUnsigned<D> du;
+      const auto one = hn::Set(d, 1.0);
+      const auto magnitude = hn::Abs(x);
+      const auto twice = hn::Mul(hn::Set(d, -2.0), magnitude);
+      const auto reduced = ReduceToParts(d, hn::Max(twice, hn::Set(d, -80.0)));  // 1 from 38.13 on
+      const auto inverse = InversePower(d, hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted)));
+      const auto base = hn::Sub(one, inverse);
+      const auto base_low = hn::Sub(one, hn::Add(base, inverse));  // counts for n <= -54
+      auto v = AddExpm1(d, base, reduced);
+      v = Rounded(Parts<D>{v.high, hn::Add(v.low, base_low)});
+      const Parts<D> numerator = {hn::Neg(v.high), hn::Neg(v.low)};
+      const auto y = WithSignOf(d, Quotient(d, numerator, hn::Add(inverse, inverse), v), x);
+      return KeepNaN(d, x, hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x1p-28)), x, y));
+    } else {
+      const auto core = [](auto dd, auto wide) HWY_ATTR { return Tanh()(dd, wide, 0); };
+      return KeepNaN(d, x, InDoubles(d, x, core));
+    }
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#endif  // XENT_SIMD_LOGISTIC_INL_H_
