@@ -238,6 +238,19 @@ HWY_INLINE hn::Vec<D> InversePower(D d, hn::Vec<hn::RebindToUnsigned<D>> n) {
   return hn::BitCast(d, hn::Sub(hn::Set(du, 1023ull << 52), n));
 }
 
+// Where |x| is so small that expm1, log1p and tanh are x itself. A function works on zero there and puts x back in the
+// end, since arithmetic on subnormal numbers takes the processor many times as long.
+template <class D>
+struct Tiny {
+  HWY_INLINE Tiny(D d, hn::Vec<D> x) : x_(x), mask_(hn::Lt(hn::Abs(x), hn::Set(d, 0x1p-54))) {}
+  HWY_INLINE hn::Vec<D> Without() const { return hn::IfThenZeroElse(mask_, x_); }
+  HWY_INLINE hn::Vec<D> PutBack(hn::Vec<D> y) const { return hn::IfThenElse(mask_, x_, y); }
+
+ private:
+  hn::Vec<D> x_;
+  hn::Mask<D> mask_;
+};
+
 // y with the sign of x; y is not negative, unless x is too.
 template <class D>
 HWY_INLINE hn::Vec<D> WithSignOf(D d, hn::Vec<D> y, hn::Vec<D> x) {
@@ -287,14 +300,15 @@ struct Expm1 {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
       const hn::RebindToUnsigned<D> du;
       const auto one = hn::Set(d, 1.0);
-      const auto reduced = ReduceToParts(d, hn::Max(x, hn::Set(d, -60.0)));  // -1 from -37.43 on
+      const Tiny<D> tiny(d, x);
+      const auto reduced = ReduceToParts(d, hn::Max(tiny.Without(), hn::Set(d, -60.0)));  // -1 from -37.43 on
       const auto n = hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted));
       const auto inverse = hn::Max(InversePower(d, n), hn::Zero(d));
       const auto base = hn::Sub(one, inverse);
       const auto base_low = hn::Sub(hn::Sub(one, base), inverse);  // counts for n = 54
       const auto v = AddExpm1(d, base, reduced);
       const auto y = AddBits(d, hn::Add(v.high, hn::Add(v.low, base_low)), n);
-      return KeepNaN(d, x, Overflow(d, x, WithSignOf(d, y, x)));
+      return KeepNaN(d, x, Overflow(d, x, tiny.PutBack(y)));
     } else {
       const auto core = [](auto dd, auto wide) HWY_ATTR {
         const auto reduced = ReduceExp(dd, wide);

@@ -22,9 +22,6 @@ constexpr double kLogTailF64[] = {0x155555555555ccp-53, 0x1999999996c041p-54, 0x
 // from f = 0.3926 on, where log(1 + f) - f + f^2/2 passes 2^-6.
 constexpr double kLogLow = 0x1.64p-1;
 constexpr uint64_t kLogLowBits = 0x3FE6400000000000ull;
-// Added to the bits of a number, it makes the field of the exponent k + 1024: never negative, since 64-bit arithmetic
-// shifts are slow before AVX-512.
-constexpr uint64_t kLogBias = (1024ull << 52) - kLogLowBits;
 
 // 2^n for integers n in [-1022, 1023], given and computed as f64.
 template <class D>
@@ -32,14 +29,15 @@ HWY_INLINE hn::Vec<D> PowerOfTwo(D d, hn::Vec<D> n) {
   return AddExponent(d, hn::Set(d, 1.0), hn::Add(n, hn::Set(d, ExpConstants<double>::kMagic)));
 }
 
-// The bits of a positive normal number, with k + 1024 in the field of the exponent.
+// The bits of a positive normal number less those of `low`, with k + 1024 in the field of the exponent: never negative,
+// since 64-bit arithmetic shifts are slow before AVX-512.
 template <class D>
-HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> BiasedForLog(D, hn::Vec<D> x) {
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> BiasedForLog(D, hn::Vec<D> x, uint64_t low_bits = kLogLowBits) {
   const hn::RebindToUnsigned<D> du;
-  return hn::Add(hn::BitCast(du, x), hn::Set(du, kLogBias));
+  return hn::Add(hn::BitCast(du, x), hn::Set(du, (1024ull << 52) - low_bits));
 }
 
-// k, where x = m 2^k with m in [kLogLow, 2 kLogLow).
+// k, where x = m 2^k with m in [low, 2 low).
 template <class D>
 HWY_INLINE hn::Vec<D> LogExponent(D d, hn::Vec<hn::RebindToUnsigned<D>> biased) {
   const hn::RebindToUnsigned<D> du;
@@ -49,10 +47,10 @@ HWY_INLINE hn::Vec<D> LogExponent(D d, hn::Vec<hn::RebindToUnsigned<D>> biased) 
 
 // m.
 template <class D>
-HWY_INLINE hn::Vec<D> LogMantissa(D d, hn::Vec<hn::RebindToUnsigned<D>> biased) {
+HWY_INLINE hn::Vec<D> LogMantissa(D d, hn::Vec<hn::RebindToUnsigned<D>> biased, uint64_t low_bits = kLogLowBits) {
   const hn::RebindToUnsigned<D> du;
   const auto fraction = hn::And(biased, hn::Set(du, (1ull << 52) - 1));
-  return hn::BitCast(d, hn::Add(fraction, hn::Set(du, kLogLowBits)));
+  return hn::BitCast(d, hn::Add(fraction, hn::Set(du, low_bits)));
 }
 
 template <class D>
@@ -109,13 +107,39 @@ HWY_INLINE hn::Vec<D> LogScaled(D d, double one, hn::Vec<D> x, hn::Vec<D> k) {
 
 // ---- the functions
 
+// For results that are rounded to f32, without low parts: with s = f / (c + f c/2), log(1 + f) = 2 atanh(s c / 2) =
+// s R(s^2), R = c + ... The exact value passes within a hundredth of a unit of the f64 mantissa by the boundary between
+// two floats, so no error bound could promise the right one. But there are only some 70 such arguments. Any c would do,
+// and each rounds differently: this c, and the parts of ln 2, were searched until (but for one argument) all of them came
+// out right, with fused multiply-add and without. That holds for these constants in this order of operations only; the
+// proof is `xent ulp log --exhaustive`. Made by tools/coefficients.
+constexpr double kShortLogLn2[] = {0x162e32cdb9a226p-53, 0x10314097c97959p-69};
+constexpr double kShortLogRatio[] = {0x115c05c9781ap-44,   0x1b3f0e01f4be2fp-56, 0x133e6bb040039cp-58, 0x102e3f043bac1ap-60,
+                                     0x1da15f0a82daa8p-63, 0x1c71cc9f33979cp-65, 0x1f14bfcf10b04ep-67};
+constexpr uint64_t kShortLogLowBits = 0x3FE6A09E667F3BCDull;  // sqrt(1/2)
+constexpr float kStubbornLog[] = {0x1.b121a6p+76f, 0x1.a9a3f2p+5f};  // the one argument, and its logarithm
+
+template <class D>
+HWY_INLINE hn::Vec<D> ShortLogOfParts(D d, hn::Vec<D> f, hn::Vec<D> k) {
+  const auto c = hn::Set(d, kShortLogRatio[0]);
+  const auto s = hn::Div(f, hn::MulAdd(f, hn::Set(d, kShortLogRatio[0] / 2), c));
+  const auto z = hn::Mul(s, s);
+  auto ratio = hn::Set(d, kShortLogRatio[6]);
+  for (int i = 5; i >= 0; --i) ratio = hn::MulAdd(ratio, z, hn::Set(d, kShortLogRatio[i]));
+  const auto multiple = hn::MulAdd(k, hn::Set(d, kShortLogLn2[1]), hn::Mul(k, hn::Set(d, kShortLogLn2[0])));
+  return hn::MulAdd(s, ratio, multiple);
+}
+
 // y = log(x), but for the pole, negative numbers, infinity and NaN. `x` is how far the argument is from the pole.
 template <class D>
 HWY_INLINE hn::Vec<D> LogSpecials(D d, hn::Vec<D> x, hn::Vec<D> y) {
   using C = Lane<D>;
   const auto zero = hn::Zero(d);
   const auto infinity = hn::Set(d, std::numeric_limits<C>::infinity());
-  const auto finite = hn::IfThenElse(hn::Eq(x, infinity), infinity, y);
+  auto finite = hn::IfThenElse(hn::Eq(x, infinity), infinity, y);
+  if constexpr (sizeof(C) == sizeof(float)) {
+    finite = hn::IfThenElse(hn::Eq(x, hn::Set(d, kStubbornLog[0])), hn::Set(d, kStubbornLog[1]), finite);
+  }
   const auto positive = hn::IfThenElse(hn::Gt(x, zero), finite, hn::Set(d, CanonicalNaN<C>()));
   return hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), positive);
 }
@@ -125,16 +149,21 @@ struct Log {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
-      constexpr double kUp = 54.0;  // subnormal numbers are made normal first
+      // A subnormal number becomes normal, 2^1074 times as large, by its bits: arithmetic on it would take long.
+      const hn::RebindToUnsigned<D> du;
       const auto is_subnormal = hn::Lt(x, hn::Set(d, 0x1p-1022));
-      const auto normal = hn::IfThenElse(is_subnormal, hn::Mul(x, hn::Set(d, 0x1p54)), x);
+      const auto raised = hn::BitCast(d, hn::Or(hn::BitCast(du, x), hn::BitCast(du, hn::Set(d, 0x1p52))));
+      const auto normal = hn::IfThenElse(is_subnormal, hn::Sub(raised, hn::Set(d, 0x1p52)), x);
       const auto biased = BiasedForLog(d, normal);
-      const auto k = LogExponent(d, biased);
-      const auto f = hn::Sub(LogMantissa(d, biased), hn::Set(d, 1.0));
-      const auto y = LogOfParts(d, f, hn::Sub(k, hn::IfThenElseZero(is_subnormal, hn::Set(d, kUp))));
+      const auto k = hn::Sub(LogExponent(d, biased), hn::IfThenElseZero(is_subnormal, hn::Set(d, 1074.0)));
+      const auto y = LogOfParts(d, hn::Sub(LogMantissa(d, biased), hn::Set(d, 1.0)), k);
       return LogSpecials(d, x, hn::Add(y.high, y.low));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR { return Log()(dd, wide, 0); };
+      const auto core = [](auto dd, auto wide) HWY_ATTR {
+        const auto biased = BiasedForLog(dd, wide, kShortLogLowBits);
+        const auto f = hn::Sub(LogMantissa(dd, biased, kShortLogLowBits), hn::Set(dd, 1.0));
+        return ShortLogOfParts(dd, f, LogExponent(dd, biased));
+      };
       return LogSpecials(d, x, InDoubles(d, x, core));
     }
   }
@@ -147,11 +176,13 @@ struct Log1p {
     const auto one = hn::Set(d, Lane<D>(1));
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
       const hn::RebindToUnsigned<D> du;
-      const auto u = hn::Add(one, x);
-      const auto lost = hn::Sub(hn::Min(one, x), hn::Sub(u, hn::Max(one, x)));
+      const Tiny<D> tiny(d, x);
+      const auto addend = tiny.Without();
+      const auto u = hn::Add(one, addend);
+      const auto lost = hn::Sub(hn::Min(one, addend), hn::Sub(u, hn::Max(one, addend)));
       const auto biased = BiasedForLog(d, u);
       const auto m = LogMantissa(d, biased);
-      // 2^(1 - k): k reaches 1024. The halving comes last, so that subnormal x stays exact.
+      // 2^(1 - k), since k reaches 1024.
       const auto ratio = hn::Sub(hn::BitCast(du, m), hn::BitCast(du, u));
       const auto twice_inverse = hn::BitCast(d, hn::Add(hn::Set(du, 1024ull << 52), ratio));
       const auto added = hn::Mul(hn::Set(d, 0.5), hn::Mul(lost, twice_inverse));
@@ -159,9 +190,17 @@ struct Log1p {
       const auto f = hn::Add(m1, added);
       const auto f_low = hn::Sub(added, hn::Sub(f, m1));
       const auto y = LogOfParts(d, f, LogExponent(d, biased));
-      return LogSpecials(d, u, WithSignOf(d, hn::Add(y.high, hn::Add(y.low, LogStep<D>(f, f_low))), x));
+      return LogSpecials(d, u, tiny.PutBack(hn::Add(y.high, hn::Add(y.low, LogStep<D>(f, f_low)))));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR { return Log1p()(dd, wide, 0); };
+      const auto core = [](auto dd, auto wide) HWY_ATTR {
+        const hn::RebindToUnsigned<decltype(dd)> du;
+        const auto wide_one = hn::Set(dd, 1.0);
+        const auto biased = BiasedForLog(dd, hn::Add(wide_one, wide), kShortLogLowBits);
+        const auto exponent = hn::And(biased, hn::Set(du, 0xFFFull << 52));
+        const auto inverse = hn::BitCast(dd, hn::Sub(hn::Set(du, 2047ull << 52), exponent));  // 2^-k
+        const auto f = hn::MulAdd(wide, inverse, hn::Sub(inverse, wide_one));
+        return ShortLogOfParts(dd, f, LogExponent(dd, biased));
+      };
       // Where 1 + x rounds to 0 or not makes no difference: x = -1 is the only float with a pole.
       return LogSpecials(d, hn::Add(one, x), WithSignOf(d, InDoubles(d, x, core), x));
     }

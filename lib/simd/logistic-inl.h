@@ -45,6 +45,12 @@ HWY_INLINE hn::Vec<D> Quotient(D d, const Parts<D>& numerator, hn::Vec<D> base, 
   return hn::MulAdd(remainder, inverse, q);
 }
 
+// log(1 + e) for e in [0, 1] without reduction, for results that are rounded to f32: s = e / (c + e c/2), log(1 + e) =
+// s R(s^2). As for the logarithm (log-inl.h), c was chosen so that no argument is rounded wrongly.
+constexpr double kLog1pRatio[] = {0x1008p-12,           0x15756558000409p-56, 0x19d9d9b99654b5p-59, 0x128984e7dd2332p-61,
+                                  0x1cf2c5ba891dd5p-64, 0x17c76a1541e923p-66, 0x142bd2c55a288cp-68, 0x11e9078c937ff7p-70,
+                                  0x1a2c495167d22ep-73, 0x17997984eae448p-74};
+
 // Below this, e^x does not change 1 + e^x in f64.
 constexpr double kNegligibleExponent = -40.0;
 
@@ -55,14 +61,15 @@ struct Sigmoid {
     const auto minus = MinusMagnitude(d, x);
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
       const auto one = hn::Set(d, 1.0);
+      const auto is_far = hn::Lt(minus, hn::Set(d, kNegligibleExponent));
       const auto e = ExpParts(d, minus);
       const auto v = Rounded(e.mantissa);
-      const auto inverse = InversePower(d, e.n);
+      const auto inverse = hn::IfThenElse(is_far, one, InversePower(d, e.n));
       const auto is_positive = hn::Ge(x, hn::Zero(d));
       const Parts<D> numerator = {hn::IfThenElse(is_positive, inverse, v.high), hn::IfThenZeroElse(is_positive, v.low)};
       const auto near = Quotient(d, numerator, inverse, v);
       const auto far = hn::IfThenElse(is_positive, one, AddBits(d, v.high, e.exponent));
-      return KeepNaN(d, x, hn::IfThenElse(hn::Lt(minus, hn::Set(d, kNegligibleExponent)), far, near));
+      return KeepNaN(d, x, hn::IfThenElse(is_far, far, near));
     } else {
       const auto core = [](auto dd, auto wide) HWY_ATTR {
         const auto one = hn::Set(dd, 1.0);
@@ -90,10 +97,13 @@ struct Softplus {
     // Also where x is -0: maxima are free to choose between zeros.
     const auto positive = hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      // Far from 0 it is x or e^x. What is computed there all the same is kept away from subnormal numbers.
+      const auto is_far = hn::Lt(minus, hn::Set(d, kNegligibleExponent));
       const auto parts = ExpParts(d, minus);
       const auto v = Rounded(parts.mantissa);
-      const auto e = AddBits(d, v.high, parts.exponent);
-      const auto power = AddBits(d, hn::Set(d, 1.0), parts.n);
+      const auto whole = AddBits(d, v.high, parts.exponent);
+      const auto e = hn::IfThenZeroElse(is_far, whole);
+      const auto power = hn::IfThenZeroElse(is_far, AddBits(d, hn::Set(d, 1.0), parts.n));
       const auto e_low = hn::Mul(v.low, power);
       // 1 + e = 2^k (1 + f), k 0 or 1.
       const auto halves = hn::Ge(e, hn::Set(d, 2.0 * kLogLow - 1.0));
@@ -106,10 +116,26 @@ struct Softplus {
       const auto sum = hn::Add(positive, y.high);
       const auto sum_low = hn::Sub(hn::Min(positive, y.high), hn::Sub(sum, hn::Max(positive, y.high)));
       const auto near = hn::Add(sum, hn::Add(sum_low, y_low));
-      const auto far = hn::Add(positive, e);
-      return KeepNaN(d, x, hn::IfThenElse(hn::Lt(minus, hn::Set(d, kNegligibleExponent)), far, near));
+      const auto far = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), whole, x);
+      return KeepNaN(d, x, hn::IfThenElse(is_far, far, near));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR { return Softplus()(dd, wide, 0); };
+      const auto core = [](auto dd, auto wide) HWY_ATTR {
+        const auto minus = hn::Max(MinusMagnitude(dd, wide), hn::Set(dd, -104.0));
+        const auto reduced = ReduceExp(dd, minus);
+        const auto e = ExpScaled(dd, reduced, reduced.shifted);
+        const auto c = hn::Set(dd, kLog1pRatio[0]);
+        const auto s = hn::Div(e, hn::MulAdd(e, hn::Set(dd, kLog1pRatio[0] / 2), c));
+        const auto z = hn::Max(hn::Mul(s, s), hn::Set(dd, 0x1p-128));  // z^4 must not become subnormal
+        const auto pair = [dd, z](int k) HWY_ATTR {
+          return hn::MulAdd(hn::Set(dd, kLog1pRatio[k + 1]), z, hn::Set(dd, kLog1pRatio[k]));
+        };
+        const auto z2 = hn::Mul(z, z);
+        const auto z4 = hn::Mul(z2, z2);
+        const auto low = hn::MulAdd(pair(2), z2, pair(0));
+        const auto middle = hn::MulAdd(pair(6), z2, pair(4));
+        const auto ratio = hn::MulAdd(hn::MulAdd(pair(8), z4, middle), z4, low);
+        return hn::MulAdd(s, ratio, hn::IfThenZeroElse(hn::Lt(wide, hn::Zero(dd)), wide));
+      };
       return KeepNaN(d, x, InDoubles(d, x, core));
     }
   }
@@ -131,8 +157,8 @@ struct Tanh {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
       const hn::RebindToUnsigned<D> du;
       const auto one = hn::Set(d, 1.0);
-      const auto magnitude = hn::Abs(x);
-      const auto twice = hn::Mul(hn::Set(d, -2.0), magnitude);
+      const Tiny<D> tiny(d, x);
+      const auto twice = hn::Mul(hn::Set(d, -2.0), hn::Abs(tiny.Without()));
       const auto reduced = ReduceToParts(d, hn::Max(twice, hn::Set(d, -80.0)));  // 1 from 38.13 on
       const auto inverse = InversePower(d, hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted)));
       const auto base = hn::Sub(one, inverse);
@@ -141,10 +167,18 @@ struct Tanh {
       v = Rounded(Parts<D>{v.high, hn::Add(v.low, base_low)});
       const Parts<D> numerator = {hn::Neg(v.high), hn::Neg(v.low)};
       const auto y = WithSignOf(d, Quotient(d, numerator, hn::Add(inverse, inverse), v), x);
-      return KeepNaN(d, x, hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x1p-28)), x, y));
+      return KeepNaN(d, x, tiny.PutBack(y));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR { return Tanh()(dd, wide, 0); };
-      return KeepNaN(d, x, InDoubles(d, x, core));
+      const auto core = [](auto dd, auto wide) HWY_ATTR {
+        const auto reduced = ReduceExp(dd, hn::Add(wide, wide));
+        const auto one = hn::Set(dd, 1.0);
+        const auto power = AddExponent(dd, one, reduced.shifted);
+        const auto u = hn::MulAdd(power, ExpFraction(dd, reduced.remainder), hn::Sub(power, one));
+        return hn::Div(u, hn::Add(hn::Set(dd, 2.0), u));
+      };
+      const auto clamped = hn::Max(MinusMagnitude(d, x), hn::Set(d, -10.0f));
+      const auto y = hn::Abs(InDoubles(d, clamped, core));
+      return KeepNaN(d, x, WithSignOf(d, y, x));
     }
   }
 };
