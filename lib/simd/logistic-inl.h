@@ -73,8 +73,7 @@ struct Sigmoid {
     } else {
       const auto core = [](auto dd, auto wide) HWY_ATTR {
         const auto one = hn::Set(dd, 1.0);
-        const auto reduced = ReduceExp(dd, MinusMagnitude(dd, wide));
-        const auto e = ExpScaled(dd, reduced, reduced.shifted);
+        const auto e = ExpInDoubles(dd, MinusMagnitude(dd, wide));
         const auto numerator = hn::IfThenElse(hn::Lt(wide, hn::Zero(dd)), e, one);
         const auto sigmoid = hn::Div(numerator, hn::Add(one, e));
         // Up to 2^-16 it is 1/2 + x/4, often half way between two floats, less a sliver.
@@ -121,8 +120,7 @@ struct Softplus {
     } else {
       const auto core = [](auto dd, auto wide) HWY_ATTR {
         const auto minus = hn::Max(MinusMagnitude(dd, wide), hn::Set(dd, -104.0));
-        const auto reduced = ReduceExp(dd, minus);
-        const auto e = ExpScaled(dd, reduced, reduced.shifted);
+        const auto e = ExpInDoubles(dd, minus);
         const auto c = hn::Set(dd, kLog1pRatio[0]);
         const auto s = hn::Div(e, hn::MulAdd(e, hn::Set(dd, kLog1pRatio[0] / 2), c));
         const auto z = hn::Max(hn::Mul(s, s), hn::Set(dd, 0x1p-128));  // z^4 must not become subnormal
@@ -170,10 +168,7 @@ struct Tanh {
       return KeepNaN(d, x, tiny.PutBack(y));
     } else {
       const auto core = [](auto dd, auto wide) HWY_ATTR {
-        const auto reduced = ReduceExp(dd, hn::Add(wide, wide));
-        const auto one = hn::Set(dd, 1.0);
-        const auto power = AddExponent(dd, one, reduced.shifted);
-        const auto u = hn::MulAdd(power, ExpFraction(dd, reduced.remainder), hn::Sub(power, one));
+        const auto u = Expm1InDoubles(dd, hn::Add(wide, wide));
         return hn::Div(u, hn::Add(hn::Set(dd, 2.0), u));
       };
       const auto clamped = hn::Max(MinusMagnitude(d, x), hn::Set(d, -10.0f));
