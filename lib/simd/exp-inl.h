@@ -273,9 +273,9 @@ HWY_INLINE Exponential<D> ExpParts(D d, hn::Vec<D> x) {
   const auto reduced = ReduceToParts(d, hn::Max(x, hn::Set(d, kZero)));
   const auto n = hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted));
   const auto one = hn::Set(du, 1ull << 52);
-  const auto below = hn::BitCast(du, hn::VecFromMask(d, hn::Lt(x, hn::Set(d, kLeastNormal))));
-  const auto top = hn::BitCast(d, hn::And(below, hn::Sub(one, n)));
-  return {AddExpm1(d, hn::Add(hn::Set(d, 1.0), top), reduced), hn::Sub(n, hn::And(below, one)), n};
+  const auto below = hn::RebindMask(du, hn::Lt(x, hn::Set(d, kLeastNormal)));
+  const auto top = hn::BitCast(d, hn::IfThenElseZero(below, hn::Sub(one, n)));
+  return {AddExpm1(d, hn::Add(hn::Set(d, 1.0), top), reduced), hn::Sub(n, hn::IfThenElseZero(below, one)), n};
 }
 
 // y with `bits` added to its bits.
