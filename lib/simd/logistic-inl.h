@@ -119,8 +119,7 @@ struct Softplus {
       return KeepNaN(d, x, hn::IfThenElse(is_far, far, near));
     } else {
       const auto core = [](auto dd, auto wide) HWY_ATTR {
-        const auto minus = hn::Max(MinusMagnitude(dd, wide), hn::Set(dd, -104.0));
-        const auto e = ExpInDoubles(dd, minus);
+        const auto e = ExpInDoubles(dd, hn::Max(MinusMagnitude(dd, wide), hn::Set(dd, -104.0)));
         const auto c = hn::Set(dd, kLog1pRatio[0]);
         const auto s = hn::Div(e, hn::MulAdd(e, hn::Set(dd, kLog1pRatio[0] / 2), c));
         const auto z = hn::Max(hn::Mul(s, s), hn::Set(dd, 0x1p-128));  // z^4 must not become subnormal
