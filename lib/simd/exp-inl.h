@@ -227,15 +227,13 @@ struct ReducedParts {
   hn::Vec<D> shifted;  // kMagic + n
 };
 
-// In f64; n is at least that of the least subnormal number. n times the first part of ln 2 is exact, and n times the
-// second at most 2^-24, so that no step needs a fused multiply-add.
+// In f64. n times the first part of ln 2 is exact, and n times the second at most 2^-24, so that no step needs a fused
+// multiply-add.
 template <class D>
 HWY_INLINE ReducedParts<D> ReduceToParts(D d, hn::Vec<D> x) {
   using E = ExpConstants<double>;
-  constexpr double kLowestN = -1074.0;
   const auto magic = hn::Set(d, E::kMagic);
-  const auto rounded = hn::MulAdd(x, hn::Set(d, E::kLog2E), magic);
-  const auto shifted = hn::Max(rounded, hn::Set(d, E::kMagic + kLowestN));
+  const auto shifted = hn::MulAdd(x, hn::Set(d, E::kLog2E), magic);
   const auto n = hn::Sub(shifted, magic);
   const auto high = hn::NegMulAdd(n, hn::Set(d, E::kLn2[0]), x);
   const auto low = hn::Mul(n, hn::Set(d, E::kLn2[1]));
@@ -317,11 +315,13 @@ HWY_INLINE hn::Vec<D> KeepNaN(D d, hn::Vec<D> x, hn::Vec<D> y) {
   return hn::IfThenElse(hn::Eq(x, x), y, hn::Set(d, CanonicalNaN<Lane<D>>()));
 }
 
-// y, but infinity where e^x is (f64).
+// y, but infinity where e^x is (f64), and NaN where x is. One selection waits for y.
 template <class D>
-HWY_INLINE hn::Vec<D> Overflow(D d, hn::Vec<D> x, hn::Vec<D> y) {
-  const auto is_large = hn::Gt(x, hn::Set(d, 0x1.62e42fefa39efp+9));
-  return hn::IfThenElse(is_large, hn::Set(d, std::numeric_limits<double>::infinity()), y);
+HWY_INLINE hn::Vec<D> ExpSpecials(D d, hn::Vec<D> x, hn::Vec<D> y) {
+  const auto largest = hn::Set(d, 0x1.62e42fefa39efp+9);
+  const auto infinity = hn::Set(d, std::numeric_limits<double>::infinity());
+  const auto special = hn::IfThenElse(hn::Gt(x, largest), infinity, hn::Set(d, CanonicalNaN<double>()));
+  return hn::IfThenElse(hn::Le(x, largest), y, special);
 }
 
 // x in f64, within the range beyond which e^x is 0 or infinite in f32.
@@ -336,7 +336,7 @@ struct Exp {
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
       const auto e = ExpParts(d, x);
-      return KeepNaN(d, x, Overflow(d, x, AddBits(d, hn::Add(e.mantissa.high, e.mantissa.low), e.exponent)));
+      return ExpSpecials(d, x, AddBits(d, hn::Add(e.mantissa.high, e.mantissa.low), e.exponent));
     } else {
       const auto core = [](auto dd, auto wide) HWY_ATTR { return ExpInDoubles(dd, wide); };
       return KeepNaN(d, x, InDoubles(d, ClampForExp(d, x), core));
@@ -362,7 +362,7 @@ struct Expm1 {
       const auto base_low = hn::Sub(hn::Sub(one, base), inverse);  // counts for n = 54
       const auto v = AddExpm1(d, base, reduced);
       const auto y = AddBits(d, hn::Add(v.high, hn::Add(v.low, base_low)), n);
-      return KeepNaN(d, x, Overflow(d, x, tiny.PutBack(y)));
+      return ExpSpecials(d, x, tiny.PutBack(y));
     } else {
       const auto core = [](auto dd, auto wide) HWY_ATTR { return Expm1InDoubles(dd, wide); };
       const auto y = WithSignOf(d, InDoubles(d, ClampForExp(d, x), core), x);

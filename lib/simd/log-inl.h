@@ -37,12 +37,19 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> BiasedForLog(D, hn::Vec<D> x, uint64
   return hn::Add(hn::BitCast(du, x), hn::Set(du, (1024ull << 52) - low_bits));
 }
 
-// k, where x = m 2^k with m in [low, 2 low).
+// k, where x = m 2^k with m in [low, 2 low); less what `bias` is more than kLogBias.
+constexpr double kLogBias = 0x1p52 + 1024.0;
+
 template <class D>
-HWY_INLINE hn::Vec<D> LogExponent(D d, hn::Vec<hn::RebindToUnsigned<D>> biased) {
+HWY_INLINE hn::Vec<D> LogExponent(D d, hn::Vec<hn::RebindToUnsigned<D>> biased, hn::Vec<D> bias) {
   const hn::RebindToUnsigned<D> du;
   const auto as_double = hn::Or(hn::ShiftRight<52>(biased), hn::Set(du, 0x4330000000000000ull));
-  return hn::Sub(hn::BitCast(d, as_double), hn::Set(d, 0x1p52 + 1024.0));
+  return hn::Sub(hn::BitCast(d, as_double), bias);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> LogExponent(D d, hn::Vec<hn::RebindToUnsigned<D>> biased) {
+  return LogExponent(d, biased, hn::Set(d, kLogBias));
 }
 
 // m.
@@ -76,7 +83,7 @@ HWY_INLINE Parts<D> LogOfParts(D d, hn::Vec<D> f, hn::Vec<D> k) {
   const auto multiple = hn::Mul(k, hn::Set(d, kExpLn2F64[0]));  // exact
   const auto sum = hn::Add(multiple, u);
   const auto lost = hn::Sub(u, hn::Sub(sum, multiple));
-  return {sum, hn::Add(hn::MulAdd(k, hn::Set(d, kExpLn2F64[1]), low), lost)};
+  return {sum, hn::Add(low, hn::MulAdd(k, hn::Set(d, kExpLn2F64[1]), lost))};  // what comes last is added last
 }
 
 // log(1 + f + f_low) - log(1 + f) for a rounding error f_low of f.
@@ -130,18 +137,22 @@ HWY_INLINE hn::Vec<D> ShortLogOfParts(D d, hn::Vec<D> f, hn::Vec<D> k) {
   return hn::MulAdd(s, ratio, multiple);
 }
 
-// y = log(x), but for the pole, negative numbers, infinity and NaN. `x` is how far the argument is from the pole.
+// y = log(x), but for the pole, negative numbers, infinity and NaN. `x` is how far the argument is from the pole. One
+// selection waits for y.
 template <class D>
 HWY_INLINE hn::Vec<D> LogSpecials(D d, hn::Vec<D> x, hn::Vec<D> y) {
   using C = Lane<D>;
   const auto zero = hn::Zero(d);
   const auto infinity = hn::Set(d, std::numeric_limits<C>::infinity());
-  auto finite = hn::IfThenElse(hn::Eq(x, infinity), infinity, y);
+  auto special = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::Set(d, CanonicalNaN<C>()));
+  special = hn::IfThenElse(hn::Eq(x, infinity), infinity, special);
+  auto is_usual = hn::And(hn::Gt(x, zero), hn::Lt(x, infinity));
   if constexpr (sizeof(C) == sizeof(float)) {
-    finite = hn::IfThenElse(hn::Eq(x, hn::Set(d, kStubbornLog[0])), hn::Set(d, kStubbornLog[1]), finite);
+    const auto is_stubborn = hn::Eq(x, hn::Set(d, kStubbornLog[0]));
+    special = hn::IfThenElse(is_stubborn, hn::Set(d, kStubbornLog[1]), special);
+    is_usual = hn::AndNot(is_stubborn, is_usual);
   }
-  const auto positive = hn::IfThenElse(hn::Gt(x, zero), finite, hn::Set(d, CanonicalNaN<C>()));
-  return hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), positive);
+  return hn::IfThenElse(is_usual, y, special);
 }
 
 // f64: 0.64 ULP (x = 0x1.63db56a801133p+0; 0.72 without fused multiply-add). f32: correctly rounded.
@@ -155,7 +166,8 @@ struct Log {
       const auto raised = hn::BitCast(d, hn::Or(hn::BitCast(du, x), hn::BitCast(du, hn::Set(d, 0x1p52))));
       const auto normal = hn::IfThenElse(is_subnormal, hn::Sub(raised, hn::Set(d, 0x1p52)), x);
       const auto biased = BiasedForLog(d, normal);
-      const auto k = hn::Sub(LogExponent(d, biased), hn::IfThenElseZero(is_subnormal, hn::Set(d, 1074.0)));
+      const auto bias = hn::IfThenElse(is_subnormal, hn::Set(d, kLogBias + 1074.0), hn::Set(d, kLogBias));
+      const auto k = LogExponent(d, biased, bias);
       const auto y = LogOfParts(d, hn::Sub(LogMantissa(d, biased), hn::Set(d, 1.0)), k);
       return LogSpecials(d, x, hn::Add(y.high, y.low));
     } else {
