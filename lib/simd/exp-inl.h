@@ -227,14 +227,19 @@ struct ReducedParts {
   hn::Vec<D> shifted;  // kMagic + n
 };
 
+// kMagic + n.
+template <class D>
+HWY_INLINE hn::Vec<D> ShiftedExponent(D d, hn::Vec<D> x) {
+  using E = ExpConstants<double>;
+  return hn::MulAdd(x, hn::Set(d, E::kLog2E), hn::Set(d, E::kMagic));
+}
+
 // In f64. n times the first part of ln 2 is exact, and n times the second at most 2^-24, so that no step needs a fused
 // multiply-add.
 template <class D>
-HWY_INLINE ReducedParts<D> ReduceToParts(D d, hn::Vec<D> x) {
+HWY_INLINE ReducedParts<D> ReduceToParts(D d, hn::Vec<D> x, hn::Vec<D> shifted) {
   using E = ExpConstants<double>;
-  const auto magic = hn::Set(d, E::kMagic);
-  const auto shifted = hn::MulAdd(x, hn::Set(d, E::kLog2E), magic);
-  const auto n = hn::Sub(shifted, magic);
+  const auto n = hn::Sub(shifted, hn::Set(d, E::kMagic));
   const auto high = hn::NegMulAdd(n, hn::Set(d, E::kLn2[0]), x);
   const auto low = hn::Mul(n, hn::Set(d, E::kLn2[1]));
   const auto remainder = hn::Sub(high, low);
@@ -268,7 +273,10 @@ HWY_INLINE Exponential<D> ExpParts(D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
   constexpr double kZero = -746.0;                     // e^x rounds to 0 from -745.13 on
   constexpr double kLeastNormal = -0x1.6232bdd7abcd2p+9;  // the least x with e^x >= 2^-1022: one ULP off costs 2^8
-  const auto reduced = ReduceToParts(d, hn::Max(x, hn::Set(d, kZero)));
+  constexpr double kLowestN = -1074.0;  // that of the least subnormal number
+  const auto bounded = hn::Max(x, hn::Set(d, kZero));
+  const auto shifted = hn::Max(ShiftedExponent(d, bounded), hn::Set(d, ExpConstants<double>::kMagic + kLowestN));
+  const auto reduced = ReduceToParts(d, bounded, shifted);
   const auto n = hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted));
   const auto one = hn::Set(du, 1ull << 52);
   const auto below = hn::RebindMask(du, hn::Lt(x, hn::Set(d, kLeastNormal)));
@@ -355,7 +363,8 @@ struct Expm1 {
       const hn::RebindToUnsigned<D> du;
       const auto one = hn::Set(d, 1.0);
       const Tiny<D> tiny(d, x);
-      const auto reduced = ReduceToParts(d, hn::Max(tiny.Without(), hn::Set(d, -60.0)));  // -1 from -37.43 on
+      const auto bounded = hn::Max(tiny.Without(), hn::Set(d, -60.0));  // -1 from -37.43 on
+      const auto reduced = ReduceToParts(d, bounded, ShiftedExponent(d, bounded));
       const auto n = hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted));
       const auto inverse = hn::Max(InversePower(d, n), hn::Zero(d));
       const auto base = hn::Sub(one, inverse);

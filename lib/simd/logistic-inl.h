@@ -156,7 +156,8 @@ struct Tanh {
       const auto one = hn::Set(d, 1.0);
       const Tiny<D> tiny(d, x);
       const auto twice = hn::Mul(hn::Set(d, -2.0), hn::Abs(tiny.Without()));
-      const auto reduced = ReduceToParts(d, hn::Max(twice, hn::Set(d, -80.0)));  // 1 from 38.13 on
+      const auto bounded = hn::Max(twice, hn::Set(d, -80.0));  // 1 from 38.13 on
+      const auto reduced = ReduceToParts(d, bounded, ShiftedExponent(d, bounded));
       const auto inverse = InversePower(d, hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted)));
       const auto base = hn::Sub(one, inverse);
       const auto base_low = hn::Sub(one, hn::Add(base, inverse));  // counts for n <= -54
