@@ -116,7 +116,8 @@ HWY_INLINE hn::Vec<D> FromStorage(D d, const F16* from) {
 // twice as long, however constant the choice.
 template <bool kStream, class D>
 HWY_INLINE void Put(hn::Vec<D> value, D d, Lane<D>* to) {
-  if constexpr (kStream) {
+  // Of less than 16 bytes, Highway would write 16.
+  if constexpr (kStream && hn::MaxLanes(D()) * sizeof(Lane<D>) >= 16) {
     hn::Stream(value, d, to);
   } else {
     hn::StoreU(value, d, to);
