@@ -22,10 +22,14 @@ class CommandLine(CommandCase):
 
     def test_help_names_every_command_and_option(self):
         options = {
-            (): ["info", "loss", "train", "--version", "--json", "Exit code"],
+            (): ["info", "loss", "map", "train", "ulp", "--version", "--json", "Exit code"],
             ("info",): ["--json", "isas", "XENT_MAX_ISA", "XENT_NUM_THREADS"],
             ("loss",): ["LOGITS", "LABELS", "--reduction", "--ignore-index", "--row-loss", "--lse", "--gradient",
                         "--threads", "--isa", "--bf16", "--json", "NaN", "-Infinity", "counted"],
+            ("map",): ["FUNCTION", "IN", "OUT", "exp", "log_sigmoid", "--bf16", "--threads", "--isa", "--json",
+                       "elements"],
+            ("ulp",): ["FUNCTION", "--dtype", "--isa", "all", "--exhaustive", "--samples", "--seed", "--curve",
+                       "--threads", "--json", "MPFR", "histogram", "witness_hex", "not_correctly_rounded"],
             ("train",): ["digits", "breast-cancer", "article", "--steps", "--learning-rate", "--every", "--threads",
                          "--predictions", "--json", "history", "accuracy", "CC BY 4.0", "10.24432"],
         }
@@ -36,7 +40,7 @@ class CommandLine(CommandCase):
                     self.assertIn(word, text)
 
     def test_help_fits_a_wide_terminal(self):
-        for command in ((), ("info",), ("loss",), ("train",)):
+        for command in ((), ("info",), ("loss",), ("map",), ("train",), ("ulp",)):
             for line in self.text(*command, "--help").splitlines():
                 self.assertLessEqual(len(line), 132, line)
 
@@ -50,6 +54,11 @@ class CommandLine(CommandCase):
         self.assert_refused(2, ["loss", "x.npy"], "LABELS")
         self.assert_refused(2, ["loss", "x.npy", "y.npy", "z.npy"], "z.npy")
         self.assert_refused(2, ["train"], "PROBLEM")
+        self.assert_refused(2, ["map"], "FUNCTION")
+        self.assert_refused(2, ["map", "exp", "x.npy"], "OUT")
+        self.assert_refused(2, ["map", "exp", "x.npy", "y.npy", "z.npy"], "z.npy")
+        self.assert_refused(2, ["ulp"], "FUNCTION")
+        self.assert_refused(2, ["ulp", "exp", "log"], "log")
 
     @unittest.skipUnless(os.path.exists("/dev/full"), "this system has no /dev/full")
     def test_output_that_cannot_be_written_is_a_failure(self):

@@ -13,16 +13,21 @@
 
 #include "commands.h"
 #include "errors.h"
+#include "named_values.h"
 
 namespace xent_command {
 namespace {
 
 constexpr int64_t kMostSteps = 100000000;
+constexpr int64_t kMostSamples = 1000000000000;
+constexpr int64_t kMostBins = 100000;
 
 struct CommandLine {
   bool json = false;
   LossOptions loss;
+  MapOptions map;
   TrainOptions train;
+  UlpOptions ulp;
 };
 
 int64_t ParseInteger(const std::string& flag, const std::string& text, int64_t smallest, int64_t largest) {
@@ -78,6 +83,10 @@ void AddJson(CLI::App* command, bool* json) {
   command->add_flag("--json", *json, "Write one JSON object to standard output instead of text");
 }
 
+void AddIsa(CLI::App* command, std::optional<std::string>* isa, const std::string& help) {
+  AddText(command, "--isa", "NAME", help, [=](const std::string& text) { *isa = text; });
+}
+
 void AddInfo(CLI::App* app, CommandLine* line) {
   CLI::App* command = app->add_subcommand("info", "Say how the library was built and what it uses on this machine");
   AddJson(command, &line->json);
@@ -98,12 +107,25 @@ void AddLoss(CLI::App* app, CommandLine* line) {
   AddPath(command, "--lse", &options->lse, "Write the log-sum-exp of each row");
   AddPath(command, "--gradient", &options->gradient, "Write d loss / d logits");
   AddThreads(command, &options->threads);
-  AddText(command, "--isa", "NAME", "Use no better instruction set than NAME (see xent info)",
-          [=](const std::string& text) { options->isa = text; });
+  AddIsa(command, &options->isa, "Use no better instruction set than NAME (see xent info)");
   command->add_flag("--bf16", options->bf16, "The logits are bfloat16 words (u2, i2, V2 or f2)");
   AddJson(command, &line->json);
   command->footer(kLossHelp);
   command->callback([=] { RunLoss(*options, line->json); });
+}
+
+void AddMap(CLI::App* app, CommandLine* line) {
+  MapOptions* options = &line->map;
+  CLI::App* command = app->add_subcommand("map", "A function (exp, log, tanh, ...) of every element of a .npy file");
+  command->add_option("FUNCTION", options->function, "exp, log, ...: see below")->required()->type_name("NAME");
+  command->add_option("IN", options->in, "The arguments")->required()->type_name("FILE.npy");
+  command->add_option("OUT", options->out, "Where the results go")->required()->type_name("FILE.npy");
+  command->add_flag("--bf16", options->bf16, "The arguments are bfloat16 words (u2, i2, V2 or f2)");
+  AddThreads(command, &options->threads);
+  AddIsa(command, &options->isa, "Use no better instruction set than NAME (see xent info)");
+  AddJson(command, &line->json);
+  command->footer(kMapHelp);
+  command->callback([=] { RunMap(*options, line->json); });
 }
 
 void AddTrain(CLI::App* app, CommandLine* line) {
@@ -121,18 +143,38 @@ void AddTrain(CLI::App* app, CommandLine* line) {
   command->callback([=] { RunTrain(*options, line->json); });
 }
 
+void AddUlp(CLI::App* app, CommandLine* line) {
+  UlpOptions* options = &line->ulp;
+  CLI::App* command = app->add_subcommand("ulp", "Measure the errors of a function of xent map");
+  command->add_option("FUNCTION", options->function, "exp, log, ...: see xent map")->required()->type_name("NAME");
+  AddText(command, "--dtype", "NAME", "f32, f64, bf16 or f16 (default: f32)",
+          [=](const std::string& text) { options->dtype = ParseDtype("--dtype", text); });
+  AddIsa(command, &options->isa, "Use no better instruction set than NAME; all: each that this machine supports");
+  command->add_flag("--exhaustive", options->exhaustive, "Take every bit pattern (not f64)");
+  AddInteger(command, "--samples", &options->samples, 1, kMostSamples, "Take about N inputs (default: 10000000)");
+  AddInteger(command, "--seed", &options->seed, INT64_MIN, INT64_MAX, "Of the random samples (default: 1)");
+  AddInteger(command, "--curve", &options->curve, 1, kMostBins, "With --json: the largest error in N bins of inputs");
+  AddThreads(command, &options->threads);
+  AddJson(command, &line->json);
+  command->footer(kUlpHelp);
+  command->callback([=] { RunUlp(*options, line->json); });
+}
+
 }  // namespace
 
 void RunCommandLine(int argc, char** argv) {
   CommandLine line;
-  CLI::App app("Cross-entropy on the CPU: losses and gradients of .npy files, and small models trained with them",
+  CLI::App app("Cross-entropy on the CPU: losses and gradients of .npy files, functions of them and their errors, and "
+               "small models",
                "xent");
   app.set_version_flag("--version", std::string("xent ") + xent_version_string());
   app.require_subcommand(1);
   AddJson(&app, &line.json);
   AddInfo(&app, &line);
   AddLoss(&app, &line);
+  AddMap(&app, &line);
   AddTrain(&app, &line);
+  AddUlp(&app, &line);
   app.footer("Exit code: 0, or 1 if the work failed, or 2 if the command line was wrong.");
   try {
     app.parse(argc, argv);
@@ -143,7 +185,8 @@ void RunCommandLine(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const std::vector<std::string> strays = app.remaining();
     if (!app.get_subcommands().empty() || strays.empty()) throw UsageError(error.what());
-    throw UsageError(fmt::format("\"{}\" is not a command of xent; the commands are info, loss and train", strays[0]));
+    throw UsageError(fmt::format("\"{}\" is not a command of xent; the commands are info, loss, map, train and ulp",
+                                 strays[0]));
   }
 }
 

@@ -25,6 +25,15 @@ struct LossOptions {
   bool bf16 = false;
 };
 
+struct MapOptions {
+  std::string function;
+  std::string in;
+  std::string out;
+  std::optional<std::string> isa;
+  int64_t threads = 0;
+  bool bf16 = false;
+};
+
 struct TrainOptions {
   std::string problem;
   int64_t steps = 0;         // 0: the default of the problem
@@ -34,13 +43,29 @@ struct TrainOptions {
   bool predictions = false;
 };
 
+// 0 samples: the default number. 0 bins: no curve.
+struct UlpOptions {
+  std::string function;
+  xent_dtype dtype = XENT_F32;
+  std::optional<std::string> isa;  // "all": every instruction set that the machine supports
+  bool exhaustive = false;
+  int64_t samples = 0;
+  int64_t seed = 1;
+  int64_t curve = 0;
+  int64_t threads = 0;
+};
+
 extern const char kInfoHelp[];
 extern const char kLossHelp[];
+extern const char kMapHelp[];
 extern const char kTrainHelp[];
+extern const char kUlpHelp[];
 
 void RunInfo(bool json);
 void RunLoss(const LossOptions& options, bool json);
+void RunMap(const MapOptions& options, bool json);
 void RunTrain(TrainOptions options, bool json);
+void RunUlp(const UlpOptions& options, bool json);
 
 }  // namespace xent_command
 

@@ -34,7 +34,9 @@ void JsonObject::SetNumber(const char* key, double value) {
 void JsonObject::SetInteger(const char* key, int64_t value) { content_->object[key] = value; }
 void JsonObject::SetBool(const char* key, bool value) { content_->object[key] = value; }
 void JsonObject::SetText(const char* key, const std::string& value) { content_->object[key] = value; }
+void JsonObject::SetNull(const char* key) { content_->object[key] = nullptr; }
 void JsonObject::SetIntegers(const char* key, const std::vector<int32_t>& values) { content_->object[key] = values; }
+void JsonObject::SetIntegers(const char* key, const std::vector<int64_t>& values) { content_->object[key] = values; }
 
 void JsonObject::SetObjects(const char* key, const std::vector<JsonObject>& values) {
   nlohmann::ordered_json& list = content_->object[key] = nlohmann::ordered_json::array();

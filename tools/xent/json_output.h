@@ -25,7 +25,9 @@ class JsonObject {
   void SetInteger(const char* key, int64_t value);
   void SetBool(const char* key, bool value);
   void SetText(const char* key, const std::string& value);
+  void SetNull(const char* key);
   void SetIntegers(const char* key, const std::vector<int32_t>& values);
+  void SetIntegers(const char* key, const std::vector<int64_t>& values);
   void SetObjects(const char* key, const std::vector<JsonObject>& values);
 
   void Print() const;

@@ -10,6 +10,7 @@
 #include "errors.h"
 #include "json_output.h"
 #include "loss_input.h"
+#include "named_values.h"
 #include "output_files.h"
 #include "xent/xent.h"
 
@@ -21,18 +22,6 @@ struct LossResult {
   int64_t counted = 0;
   int64_t ignored = 0;
 };
-
-void CapIsa(const std::optional<std::string>& isa) {
-  if (!isa.has_value()) return;
-  const xent_status status = xent_isa_cap(isa->c_str());
-  if (status == XENT_OK) return;
-  std::string names;
-  for (int32_t i = 0; i < xent_isa_count(); ++i) names += std::string(i == 0 ? "" : ", ") + xent_isa_name(i);
-  if (status == XENT_INVALID_ARGUMENT) {
-    throw UsageError(fmt::format("--isa is \"{}\"; it must be one of {}", *isa, names));
-  }
-  throw RunError(fmt::format("--isa is \"{}\", which cannot be used here: {}", *isa, xent_last_error()));
-}
 
 std::vector<NamedPath> OutputPaths(const LossOptions& options) {
   std::vector<NamedPath> paths;

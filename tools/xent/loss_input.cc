@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "errors.h"
+#include "float_array.h"
 
 namespace xent_command {
 namespace {
@@ -13,24 +14,6 @@ void RequireRank(const NpyArray& array, size_t rank, const char* meaning) {
   if (found == rank) return;
   throw RunError(fmt::format("{} has {} dimension{}; it must have {} ({})", array.subject(), found,
                              found == 1 ? "" : "s", rank, meaning));
-}
-
-bool IsWord(const NpyType& type) {
-  return type.size == 2 && (type.kind == 'u' || type.kind == 'i' || type.kind == 'V' || type.kind == 'f');
-}
-
-xent_dtype LogitsType(const NpyArray& array, bool bf16) {
-  const NpyType& type = array.header().type;
-  if (bf16 && IsWord(type)) return XENT_BF16;
-  if (bf16) {
-    throw RunError(fmt::format("{} has elements '{}'; with --bf16 they must be words of two bytes (u2, i2, V2 or f2)",
-                               array.subject(), type.Text()));
-  }
-  if (type.kind == 'f' && type.size == 2) return XENT_F16;
-  if (type.kind == 'f' && type.size == 4) return XENT_F32;
-  if (type.kind == 'f' && type.size == 8) return XENT_F64;
-  throw RunError(fmt::format("{} has elements '{}'; logits must be f2, f4 or f8{}", array.subject(), type.Text(),
-                             IsWord(type) ? ", or bfloat16 words with --bf16" : ""));
 }
 
 // Labels of eight unsigned bytes are given as XENT_I64, the type that they are converted to.
@@ -50,7 +33,7 @@ xent_dtype LabelsType(const NpyArray& array) {
 
 }  // namespace
 
-Logits::Logits(const std::string& path, bool bf16) : array_("LOGITS", path), dtype_(LogitsType(array_, bf16)) {
+Logits::Logits(const std::string& path, bool bf16) : array_("LOGITS", path), dtype_(FloatType(array_, bf16, "logits")) {
   RequireRank(array_, 2, "rows x classes");
 }
 

@@ -250,7 +250,7 @@ std::string MakeNpyHeader(char kind, int64_t size, const std::vector<int64_t>& s
   for (const int64_t dimension : shape) tuple += fmt::format("{}, ", dimension);
   if (shape.size() > 1) tuple.resize(tuple.size() - 2);
   if (shape.size() == 1) tuple.pop_back();
-  const char order = size == 1 ? '|' : NativeOrder();
+  const char order = size == 1 || kind == 'V' ? '|' : NativeOrder();
   std::string dict =
       fmt::format("{{'descr': '{}{}{}', 'fortran_order': False, 'shape': ({}), }}", order, kind, size, tuple);
   const size_t start = kMagicSize + 4;

@@ -36,7 +36,8 @@ constexpr size_t kMaxNpyHeader = 65536 + 12;
 // Parses the first `size` bytes of a file. Throws RunError, one sentence that starts with `subject`.
 NpyHeader ParseNpyHeader(const std::string& subject, const uint8_t* bytes, size_t size);
 
-// A version 1 header, padded as NumPy pads it, for little- or big-endian elements as the machine has them.
+// A version 1 header, padded as NumPy pads it, for little- or big-endian elements as the machine has them (raw words
+// have no byte order).
 std::string MakeNpyHeader(char kind, int64_t size, const std::vector<int64_t>& shape);
 
 }  // namespace xent_command

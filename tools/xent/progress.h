@@ -1,4 +1,4 @@
-// A progress bar on standard error, if that is a terminal; else nothing at all.
+// A progress bar with the time left, on standard error, if that is a terminal; else nothing at all.
 #ifndef XENT_TOOLS_PROGRESS_H_
 #define XENT_TOOLS_PROGRESS_H_
 
@@ -25,6 +25,7 @@ class Progress {
   std::string title_;
   int64_t total_;
   bool enabled_;
+  std::chrono::steady_clock::time_point start_;
   bool shown_ = false;
   std::chrono::steady_clock::time_point next_{};
 };
