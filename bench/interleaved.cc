@@ -4,23 +4,27 @@
 #include <cstdlib>
 #include <deque>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "function_workload.h"
 #include "machine.h"
 #include "measure.h"
 #include "report.h"
 #include "roofs.h"
 #include "shapes.h"
-#include "workload.h"
+#include "softmax_workload.h"
 #include "xent/xent.h"
 
 namespace xent_bench {
 namespace {
 
 struct Options {
-  std::vector<std::string> shapes, dtypes = {"f32", "bf16", "f16", "f64"}, modes, isas = {"best"};
+  std::vector<std::string> shapes, dtypes = {"f32", "bf16", "f16", "f64"}, modes, functions, isas = {"best"};
   std::vector<int> threads;
+  int64_t elements = 1 << 24;
   std::string inputs = "normal";
   int rounds = 21;
   bool json = false, markdown = false, warm = false, roofs_only = false, huge_pages = false, no_pin = false;
@@ -30,6 +34,9 @@ void Declare(Options* o, CLI::App* app) {
   app->add_option("--shapes", o->shapes, "ROWSxCLASSES, or a name of shapes.h (1Mx10); default: all")->delimiter(',');
   app->add_option("--dtypes", o->dtypes, "f32, bf16, f16, f64; default: all")->delimiter(',');
   app->add_option("--modes", o->modes, "loss, gradient, gradient_in_place; default: all")->delimiter(',');
+  app->add_option("--functions", o->functions, "arrays instead of softmax: names of xent_map's functions, or 'all'")
+      ->delimiter(',');
+  app->add_option("--elements", o->elements, "of an array; default: 16777216")->check(CLI::PositiveNumber);
   app->add_option("--threads", o->threads, "thread counts; default: 1 and all processors")->delimiter(',');
   app->add_option("--isa", o->isas, "names of instruction sets, 'best' or 'all'; default: best")->delimiter(',');
   app->add_option("--rounds", o->rounds, "rounds per case; default: 21")->check(CLI::Range(1, 100000));
@@ -92,35 +99,72 @@ std::vector<std::string> ChosenIsas(const Options& o) {
   return isas;
 }
 
-// In the order in which they are measured.
-std::vector<Case> Cases(const Options& o, int threads) {
+std::vector<xent_function> ChosenFunctions(const Options& o) {
+  std::vector<xent_function> functions;
+  for (const std::string& text : o.functions) {
+    const size_t before = functions.size();
+    for (xent_function function = 1; xent_function_name(function) != nullptr; ++function) {
+      if (text == "all" || text == xent_function_name(function)) functions.push_back(function);
+    }
+    if (functions.size() == before) Fail("'" + text + "' is not a function");
+  }
+  return functions;
+}
+
+std::vector<Dtype> ChosenDtypes(const Options& o) {
+  std::vector<Dtype> dtypes(o.dtypes.size());
+  for (size_t i = 0; i < dtypes.size(); ++i) {
+    if (!ParseDtype(o.dtypes[i], &dtypes[i])) Fail("'" + o.dtypes[i] + "' is not a dtype");
+  }
+  return dtypes;
+}
+
+// A case to measure: only one has its memory at a time.
+using MakeWorkload = std::function<std::unique_ptr<Workload>()>;
+
+std::vector<MakeWorkload> SoftmaxCases(const Options& o, int threads, size_t footprint) {
   Inputs inputs;
   if (!ParseInputs(o.inputs, &inputs)) Fail("'" + o.inputs + "' are not inputs");
-  std::vector<Case> cases;
+  std::vector<MakeWorkload> cases;
   for (const Shape& shape : ChosenShapes(o)) {
-    for (const std::string& name : o.dtypes) {
-      Dtype dtype;
-      if (!ParseDtype(name, &dtype)) Fail("'" + name + "' is not a dtype");
+    for (const Dtype& dtype : ChosenDtypes(o)) {
       for (Mode mode : ChosenModes(o)) {
         const Shape fitting = o.warm ? FitToCache(shape, dtype.value, mode, threads) : shape;
-        const size_t footprint = o.warm ? 0 : 4 * LastLevelCacheBytes();
-        cases.push_back({fitting, dtype, mode, inputs, threads, o.huge_pages, footprint});
+        const SoftmaxCase c = {fitting, dtype, mode, inputs, threads, o.huge_pages, footprint};
+        cases.push_back([c] { return std::make_unique<SoftmaxWorkload>(c); });
       }
     }
   }
   return cases;
 }
 
-void Measure(const Options& o, const Roofs* roofs, const Case& c, std::vector<Result>* results) {
-  Workload workload(c);
+std::vector<MakeWorkload> FunctionCases(const Options& o, int threads, size_t footprint) {
+  if (o.inputs != "normal") Fail("arrays have normal inputs only");
+  std::vector<MakeWorkload> cases;
+  for (const xent_function function : ChosenFunctions(o)) {
+    for (const Dtype& dtype : ChosenDtypes(o)) {
+      const int64_t n = o.warm ? FitToCache(o.elements, dtype.value, threads) : o.elements;
+      const FunctionCase c = {function, dtype, n, threads, o.huge_pages, footprint};
+      cases.push_back([c] { return std::make_unique<FunctionWorkload>(c); });
+    }
+  }
+  return cases;
+}
+
+// In the order in which they are measured.
+std::vector<MakeWorkload> Cases(const Options& o, int threads) {
+  const size_t footprint = o.warm ? 0 : 4 * LastLevelCacheBytes();
+  return o.functions.empty() ? SoftmaxCases(o, threads, footprint) : FunctionCases(o, threads, footprint);
+}
+
+void Measure(const Options& o, const Roofs* roofs, Workload* workload, std::vector<Result>* results) {
   for (const std::string& isa : ChosenIsas(o)) {
     if (xent_isa_cap(isa.c_str()) != XENT_OK) Fail(xent_last_error());
-    const std::string wrong = workload.Check();
+    const std::string wrong = workload->Check();
     if (!wrong.empty()) {
-      Fail(std::to_string(c.shape.rows) + " x " + std::to_string(c.shape.classes) + " " + c.dtype.name + " " +
-           ModeName(c.mode) + " " + isa + ": " + wrong);
+      Fail(workload->Size() + " " + workload->dtype().name + " " + workload->What() + " " + isa + ": " + wrong);
     }
-    results->push_back(o.warm ? MeasureWarm(&workload, o.rounds) : MeasureCold(&workload, *roofs, o.rounds));
+    results->push_back(o.warm ? MeasureWarm(workload, o.rounds) : MeasureCold(workload, *roofs, o.rounds));
     xent_isa_cap(nullptr);
     std::fprintf(stderr, ".");
   }
@@ -130,6 +174,7 @@ int Main(const Options& o) {
   Run run = {o.json       ? Format::kJson
              : o.markdown ? Format::kMarkdown
                           : Format::kText,
+             !o.functions.empty(),
              o.warm,
              o.rounds,
              Inputs::kNormal,
@@ -148,7 +193,9 @@ int Main(const Options& o) {
       run.roofs.push_back(&roofs.back());
     }
     if (o.roofs_only) continue;
-    for (const Case& c : Cases(o, threads)) Measure(o, o.warm ? nullptr : &roofs.back(), c, &run.results);
+    for (const MakeWorkload& make : Cases(o, threads)) {
+      Measure(o, o.warm ? nullptr : &roofs.back(), make().get(), &run.results);
+    }
   }
   if (!run.results.empty()) std::fprintf(stderr, "\n");
   Print(run);

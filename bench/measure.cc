@@ -26,7 +26,7 @@ class Ring {
     if (next_ + calls > workload_->slots()) {
       workload_->Restore(0, workload_->slots());
       next_ = 0;
-      if (workload_->spec().mode == Mode::kGradientInPlace) Settle(calls);
+      if (workload_->OverwritesInput()) Settle(calls);
     }
     next_ += calls;
     return next_ - calls;
@@ -48,8 +48,8 @@ class ExpAddTimer {
  public:
   // With elements == 0 a block of the first-level cache is used again and again, else that many elements.
   ExpAddTimer(const Workload& workload, int64_t elements) : elements_(workload.elements()) {
-    const int threads = workload.spec().threads;
-    const bool is_double = workload.spec().dtype.value == XENT_F64;
+    const int threads = workload.threads();
+    const bool is_double = workload.dtype().value == XENT_F64;
     const size_t size = is_double ? sizeof(double) : sizeof(float);
     const size_t block = (size_t{8} << 10) / size;
     const size_t share =
@@ -91,7 +91,7 @@ double TimeCold(Workload* workload, Ring* ring, size_t calls) {
 }
 
 double TimeWarm(Workload* workload, size_t calls) {
-  const bool in_place = workload->spec().mode == Mode::kGradientInPlace;
+  const bool in_place = workload->OverwritesInput();
   double seconds = 0;
   for (size_t i = 0; i < (in_place ? calls : 1); ++i) {
     workload->Restore(0, 1);
@@ -127,17 +127,17 @@ struct Samples {
 
 // Cycles per element are those of all threads together: a second of n threads is n seconds of cycles.
 double CyclesPerSecondAndElement(const Workload& workload) {
-  return CoreHertz() * workload.spec().threads / static_cast<double>(workload.elements());
+  return CoreHertz() * workload.threads() / static_cast<double>(workload.elements());
 }
 
 Result Summarize(const Workload& workload, const Samples& samples) {
-  const Case& c = workload.spec();
   const double xent = Median(samples.xent);
-  return {c.shape,
-          c.dtype.name,
-          c.mode,
+  return {workload.Size(),
+          workload.What(),
+          workload.JsonFields(),
+          workload.dtype().name,
           xent_isa_chosen(),
-          c.threads,
+          workload.threads(),
           samples.disturbed,
           xent,
           Median(samples.roof),
@@ -186,16 +186,6 @@ Result MeasureWarm(Workload* workload, int rounds) {
     if (round >= 0) samples.Add(xent, 0, exponentials, CyclesPerSecondAndElement(*workload), quiet);
   }
   return Summarize(*workload, samples);
-}
-
-Shape FitToCache(const Shape& shape, xent_dtype dtype, Mode mode, int threads) {
-  const size_t row = static_cast<size_t>(shape.classes) * static_cast<size_t>(xent_dtype_size(dtype)) *
-                         (mode == Mode::kGradient ? 2 : 1) +
-                     sizeof(int64_t);
-  const size_t rows = SecondLevelCacheBytes() / 2 * static_cast<size_t>(threads) / row;
-  Shape fitting = shape;
-  fitting.rows = std::max<int64_t>(1, std::min(shape.rows, static_cast<int64_t>(rows)));
-  return fitting;
 }
 
 }  // namespace xent_bench

@@ -15,9 +15,6 @@ Result MeasureCold(Workload* workload, const Roofs& roofs, int rounds);
 // A round is exponentials, library, exponentials, library, all over one buffer each.
 Result MeasureWarm(Workload* workload, int rounds);
 
-// As many rows of `shape` as fit half of the second-level caches of so many threads, gradient included; at least 1.
-Shape FitToCache(const Shape& shape, xent_dtype dtype, Mode mode, int threads);
-
 }  // namespace xent_bench
 
 #endif  // XENT_BENCH_MEASURE_H_

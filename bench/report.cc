@@ -24,10 +24,7 @@ std::string Text(const char* format, ...) {
 
 std::string Spread(const Ratio& ratio) { return Text("%.2f [%.2f %.2f]", ratio.median, ratio.low, ratio.high); }
 
-Cells Names(const Result& r) {
-  return {Text("%lld x %lld", static_cast<long long>(r.shape.rows), static_cast<long long>(r.shape.classes)), r.dtype,
-          ModeName(r.mode), r.isa, std::to_string(r.threads)};
-}
+Cells Names(const Result& r) { return {r.size, r.dtype, r.what, r.isa, std::to_string(r.threads)}; }
 
 Cells ColdRow(const Result& r) {
   Cells cells = Names(r);
@@ -77,9 +74,10 @@ void PrintHead(const Run& run) {
               LastLevelCacheBytes() >> 20, 1e-9 * CoreHertz());
   std::printf("%s%s\n", mark, xent_build_info());
   if (!run.results.empty()) {
-    std::printf("%s%s, inputs %s, %d rounds, labels i64, mean; threads %s; medians, [quartiles] of per-round ratios\n",
-                mark, run.warm ? "warm (in cache, same buffers)" : "cold (buffers rotate beyond the last-level cache)",
-                InputsName(run.inputs), run.rounds, run.pinned ? "pinned" : "not pinned");
+    std::printf("%s%s, inputs %s, %d rounds%s; threads %s; medians, [quartiles] of per-round ratios\n", mark,
+                run.warm ? "warm (in cache, same buffers)" : "cold (buffers rotate beyond the last-level cache)",
+                InputsName(run.inputs), run.rounds, run.is_functions ? "" : ", labels i64, mean",
+                run.pinned ? "pinned" : "not pinned");
   }
   for (const Roofs* roofs : run.roofs) {
     for (Traffic traffic : {Traffic::kRead, Traffic::kCopy, Traffic::kInPlace}) {
@@ -93,10 +91,12 @@ void PrintHead(const Run& run) {
 void PrintTables(const Run& run) {
   PrintHead(run);
   if (run.results.empty()) return;
-  const Cells cold = {"rows x classes", "dtype",      "mode", "isa",     "threads",         "xent ms",
-                      "roof ms",        "exp-add ms", "GB/s", "of roof", "of binding roof", "disturbed"};
-  const Cells warm = {"rows x classes", "dtype",        "mode",           "isa",        "threads",
-                      "xent us",        "cycles/elem.", "exp-add cycles", "of exp-add", "disturbed"};
+  const char* const size = run.is_functions ? "elements" : "rows x classes";
+  const char* const what = run.is_functions ? "function" : "mode";
+  const Cells cold = {size,      "dtype",      what,   "isa",     "threads",         "xent ms",
+                      "roof ms", "exp-add ms", "GB/s", "of roof", "of binding roof", "disturbed"};
+  const Cells warm = {size,           "dtype",          what,         "isa",      "threads", "xent us",
+                      "cycles/elem.", "exp-add cycles", "of exp-add", "disturbed"};
   std::vector<Cells> rows = {run.warm ? warm : cold};
   for (const Result& result : run.results) rows.push_back(run.warm ? WarmRow(result) : ColdRow(result));
   PrintTable(rows, run.format == Format::kMarkdown);
@@ -107,9 +107,7 @@ std::string Json(const Ratio& ratio) {
 }
 
 void PrintJsonResult(const Result& r, bool warm) {
-  std::printf("    {\"rows\": %lld, \"classes\": %lld, \"dtype\": \"%s\", \"mode\": \"%s\", \"isa\": \"%s\", ",
-              static_cast<long long>(r.shape.rows), static_cast<long long>(r.shape.classes), r.dtype, ModeName(r.mode),
-              r.isa.c_str());
+  std::printf("    {%s, \"dtype\": \"%s\", \"isa\": \"%s\", ", r.json_fields.c_str(), r.dtype, r.isa.c_str());
   std::printf(
       "\"threads\": %d, \"disturbed\": %d, \"xent_s\": %.6g, \"exp_add_s\": %.6g, \"gigabytes_per_second\": %.6g, ",
       r.threads, r.disturbed, r.xent, r.exp_add, r.gigabytes_per_second);

@@ -21,9 +21,10 @@ struct Ratio {
 Ratio RatioOf(const std::vector<double>& per_round);
 
 struct Result {
-  Shape shape;
+  std::string size;  // the cells and fields that name a workload; see workload.h
+  std::string what;
+  std::string json_fields;
   const char* dtype;
-  Mode mode;
   std::string isa;
   int threads;
   int disturbed;  // rounds in which another process never let go of the cores; they count like the others
@@ -43,6 +44,7 @@ enum class Format { kText, kMarkdown, kJson };
 
 struct Run {
   Format format;
+  bool is_functions;  // arrays of numbers, not softmax
   bool warm;
   int rounds;
   Inputs inputs;

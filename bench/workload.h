@@ -1,76 +1,56 @@
-// One case to measure: a shape in one storage type and mode, in a ring of copies large enough that a copy has left
-// every cache before it is used again (cold), or in a single one (warm).
+// What the rounds and tables know of a case to measure: a call that can be made on any copy of a ring, what it moves,
+// and its name. softmax_workload.h and function_workload.h have the cases.
 #ifndef XENT_BENCH_WORKLOAD_H_
 #define XENT_BENCH_WORKLOAD_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <string>
-#include <vector>
 
 #include "inputs.h"
-#include "memory.h"
 #include "roofs.h"
-#include "shapes.h"
 
 namespace xent_bench {
 
-enum class Mode { kLoss, kGradient, kGradientInPlace };
-inline constexpr Mode kModes[] = {Mode::kLoss, Mode::kGradient, Mode::kGradientInPlace};
-const char* ModeName(Mode mode);
-
-struct Case {
-  Shape shape;
-  Dtype dtype;
-  Mode mode;
-  Inputs inputs;
-  int threads;
-  bool huge_pages;
-  size_t footprint;  // bytes that the ring has at least; 0: one copy
-};
-
 class Workload {
  public:
-  explicit Workload(const Case& c);
+  virtual ~Workload() = default;
 
-  const Case& spec() const { return case_; }
-  int64_t elements() const { return case_.shape.rows * case_.shape.classes; }
-  size_t slots() const { return slots_; }
+  virtual const Dtype& dtype() const = 0;
+  virtual int threads() const = 0;
+  virtual int64_t elements() const = 0;
+  virtual size_t slots() const = 0;
 
-  // Bytes that a call cannot avoid to move: logits and labels read, the gradient written.
-  double FloorBytes() const;
+  // Bytes that a call cannot avoid to move.
+  virtual double FloorBytes() const = 0;
 
-  // Calls the library on copy `slot`: mean loss, and the gradient if the mode has one. Throws if it fails.
-  void Call(size_t slot);
-  double loss() const { return loss_; }
+  // Calls the library on copy `slot`. Throws if it fails.
+  virtual void Call(size_t slot) = 0;
 
   // What a roof has to do to have moved as much as Call(slot).
-  RoofJob Job(size_t slot) const;
+  virtual RoofJob Job(size_t slot) const = 0;
 
-  // Undoes what in-place calls did to the copies [begin, end). Not for timed regions.
-  void Restore(size_t begin, size_t end);
+  // Whether calls overwrite their input, and undoing that on the copies [begin, end). Not for timed regions.
+  virtual bool OverwritesInput() const { return false; }
+  virtual void Restore(size_t, size_t) {}
 
   // Compares one call with a reference in double: "" or what is wrong. A guard against timing a wrong answer, not a
   // test of accuracy.
-  std::string Check();
+  virtual std::string Check() = 0;
 
- private:
-  char* Logits(size_t slot) const { return logits_.get() + slot * stride_; }
-  char* Gradient(size_t slot) const;
-  std::string CheckGradient(const std::vector<double>& first_row);
-  std::vector<double> ReferenceRow(int64_t row, double* loss) const;
-
-  Case case_;
-  size_t logit_bytes_;  // padded to whole lines
-  size_t label_bytes_;
-  size_t stride_;  // from one copy to the next
-  size_t slots_;
-  std::vector<int64_t> label_values_;
-  Memory master_;    // logits and labels
-  Memory logits_;    // the ring: copies of master_
-  Memory gradient_;  // the ring of gradients; null unless mode is kGradient
-  double loss_ = 0;
+  // The first cells of a table's row (size, then mode or function), and the same as fields of a JSON object.
+  virtual std::string Size() const = 0;
+  virtual std::string What() const = 0;
+  virtual std::string JsonFields() const = 0;
 };
+
+// "`what` is 1, should be 2".
+inline std::string GotAndWanted(const std::string& what, double got, double want) {
+  char numbers[80];
+  std::snprintf(numbers, sizeof(numbers), " is %.9g, should be %.9g", got, want);
+  return what + numbers;
+}
 
 }  // namespace xent_bench
 

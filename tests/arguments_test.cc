@@ -13,6 +13,7 @@
 #include "support/call.h"
 #include "support/every_isa.h"
 #include "support/problem.h"
+#include "support/runner.h"
 
 namespace xent_test {
 namespace {
@@ -268,8 +269,6 @@ TEST(Arguments, NoOutputsAreNoError) {
   EXPECT_EQ(std::memcmp(call.arena().data(), before.data(), before.size()), 0);
 }
 
-using RunTasks = void (*)(void* context, int64_t tasks, void (*task)(void*, int64_t), void* task_context);
-
 xent_status StatusWithRunner(RunTasks run) {
   Problem problem(XENT_F32, 2000, 500);
   const xent_parallel_runner runner = {run, nullptr, 8, 0};
@@ -278,18 +277,7 @@ xent_status StatusWithRunner(RunTasks run) {
 }
 
 TEST(Runner, ThatDoesNotRunEveryTaskOnceIsReported) {
-  const RunTasks none = [](void*, int64_t, void (*)(void*, int64_t), void*) {};
-  const RunTasks all_but_last = [](void*, int64_t tasks, void (*task)(void*, int64_t), void* context) {
-    for (int64_t i = 0; i + 1 < tasks; ++i) task(context, i);
-  };
-  const RunTasks first_twice = [](void*, int64_t tasks, void (*task)(void*, int64_t), void* context) {
-    for (int64_t i = 0; i < tasks; ++i) task(context, i);
-    task(context, 0);
-  };
-  const RunTasks one_too_many = [](void*, int64_t tasks, void (*task)(void*, int64_t), void* context) {
-    for (int64_t i = 1; i <= tasks; ++i) task(context, i);
-  };
-  for (const RunTasks run : {none, all_but_last, first_twice, one_too_many}) {
+  for (const RunTasks run : kBrokenRunners) {
     EXPECT_EQ(StatusWithRunner(run), XENT_RUNNER_FAILED);
     EXPECT_NE(std::string(xent_last_error()).find("runner"), std::string::npos) << xent_last_error();
   }

@@ -4,22 +4,21 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <limits>
 #include <numeric>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "expected_hash.h"
 #include "support/every_isa.h"
+#include "support/fnv.h"
 #include "support/inputs.h"
 #include "support/problem.h"
+#include "support/runner.h"
 
 namespace xent_test {
 namespace {
@@ -93,42 +92,6 @@ TEST(ThreadDefault, ChangesNoBit) {
     EXPECT_EQ(FirstDifference(MustRun(problem), before), "") << threads << " threads";
   }
   EXPECT_EQ(xent_set_num_threads(0), XENT_OK);
-}
-
-// A runner of the caller's: `order` runs the tasks as it likes.
-struct CallerRunner {
-  using Task = std::function<void(int64_t)>;
-
-  xent_parallel_runner Make(int32_t concurrency) {
-    const auto run = [](void* context, int64_t tasks, void (*task)(void*, int64_t), void* task_context) {
-      CallerRunner* self = static_cast<CallerRunner*>(context);
-      self->most_tasks = std::max(self->most_tasks, tasks);
-      self->order(tasks, [&](int64_t i) { task(task_context, i); });
-    };
-    return {run, this, concurrency, 0};
-  }
-
-  void (*order)(int64_t tasks, const Task& task);
-  int64_t most_tasks = 0;
-};
-
-void InOrder(int64_t tasks, const CallerRunner::Task& task) {
-  for (int64_t i = 0; i < tasks; ++i) task(i);
-}
-
-void Reversed(int64_t tasks, const CallerRunner::Task& task) {
-  for (int64_t i = tasks - 1; i >= 0; --i) task(i);
-}
-
-void OnThreePoolThreads(int64_t tasks, const CallerRunner::Task& task) {
-  std::atomic<int64_t> next{0};
-  std::vector<std::thread> pool;
-  for (int t = 0; t < 3; ++t) {
-    pool.emplace_back([&] {
-      for (int64_t i = next++; i < tasks; i = next++) task(i);
-    });
-  }
-  for (std::thread& thread : pool) thread.join();
 }
 
 TEST_P(Threads, RunnersOfTheCallerGiveTheBitsOfOpenMp) {
@@ -278,18 +241,6 @@ TEST(Bits, AreTheSameOnEveryInstructionSetWithFma) {
     }
   }
 }
-
-class Fnv {
- public:
-  void Add(const void* data, size_t size) {
-    for (size_t i = 0; i < size; ++i) hash_ = (hash_ ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001B3u;
-  }
-  void Add(const Bytes& bytes) { Add(bytes.data(), bytes.size()); }
-  uint64_t hash() const { return hash_; }
-
- private:
-  uint64_t hash_ = 0xCBF29CE484222325u;
-};
 
 // Everything but the row states, whose layout is the library's own affair.
 uint64_t HashOfResults(xent_dtype dtype) {

@@ -140,17 +140,25 @@ TEST(Memory, CanariesAroundEveryOutputSurviveEveryAlignment) {
 }
 
 // A gradient that is larger than the cache is written with whole cache lines: the first and the last are shared with
-// the canaries.
+// the canaries. Staged rows and long ones, each type with each instruction set.
 TEST(Memory, CanariesSurviveAGradientLargerThanTheCache) {
-  for (const int64_t classes : {1003, 5003}) {
-    Problem problem(XENT_F32, BytesBeyondTheCache() / 4 / classes, classes);
-    for (size_t i = 0; i < problem.labels.size(); ++i) problem.labels[i] = static_cast<int64_t>(i) % classes;
-    CanaryBytes gradient(problem.logits.size(), classes == 1003 ? 60 : 4);
+  struct Large {
+    xent_dtype dtype;
+    int64_t classes;
+    size_t offset;
+  };
+  for (const Large& large : {Large{XENT_F32, 1003, 60}, Large{XENT_F32, 5003, 4}, Large{XENT_F64, 1003, 8},
+                             Large{XENT_BF16, 5003, 2}, Large{XENT_F16, 1003, 34}}) {
+    const int64_t row_bytes = large.classes * static_cast<int64_t>(SizeOf(large.dtype));
+    Problem problem(large.dtype, BytesBeyondTheCache() / row_bytes, large.classes);
+    for (size_t i = 0; i < problem.labels.size(); ++i) problem.labels[i] = static_cast<int64_t>(i) % large.classes;
+    CanaryBytes gradient(problem.logits.size(), large.offset);
     xent_softmax_outputs outputs = xent_softmax_outputs_none();
     outputs.gradient = gradient.data();
     const xent_logits logits = problem.Logits();
     const xent_targets targets = problem.Targets();
     ForEveryIsa([&](const std::string& isa) {
+      NoteForFault(Note(isa, problem, "larger than the cache"));
       SCOPED_TRACE(Note(isa, problem, "larger than the cache"));
       ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, nullptr, &outputs), XENT_OK) << xent_last_error();
       EXPECT_TRUE(gradient.Intact());

@@ -38,6 +38,18 @@ std::vector<unsigned char> Gradient(xent_dtype dtype, int64_t rows, int64_t clas
   return gradient;
 }
 
+// A function of such an array, in place.
+void MapBytes(xent_dtype dtype, size_t size, int32_t threads) {
+  std::vector<unsigned char> x(size);
+  for (size_t i = 0; i < size; ++i) x[i] = static_cast<unsigned char>(i % 61);
+  xent_map_options options = xent_map_options_default();
+  options.num_threads = threads;
+  for (xent_function function = XENT_EXP; function <= XENT_TANH; ++function) {
+    const int64_t n = static_cast<int64_t>(size) / xent_dtype_size(dtype);
+    if (xent_map(function, dtype, x.data(), x.data(), n, &options) != XENT_OK) std::abort();
+  }
+}
+
 int Info() {
   std::printf("%s %d\n", xent_isa_chosen(), static_cast<int>(xent_num_threads()));
   return 0;
@@ -50,12 +62,16 @@ int Uncapped() {
 }
 
 int Quiet() {
-  for (const xent_dtype dtype : kTypes) Gradient(dtype, 2000, 500, 4);
+  for (const xent_dtype dtype : kTypes) {
+    Gradient(dtype, 2000, 500, 4);
+    MapBytes(dtype, 1 << 20, 4);
+  }
   int failures = 0;
   failures += xent_set_num_threads(-1) != XENT_OK;
   failures += xent_isa_cap("no such name") != XENT_OK;
   failures += xent_softmax_cross_entropy(nullptr, nullptr, nullptr, nullptr) != XENT_OK;
-  return failures == 3 ? 0 : 1;
+  failures += xent_map(XENT_EXP, XENT_F32, nullptr, nullptr, 1, nullptr) != XENT_OK;
+  return failures == 4 ? 0 : 1;
 }
 
 int FirstCall() {
@@ -78,7 +94,7 @@ int FirstCall() {
   return 0;
 }
 
-// Every way through the library: rows that are staged, long rows, rows shared by columns; one thread and four.
+// Every way through the library: rows that are staged, long rows, rows shared by columns, arrays; one thread and four.
 void* CallEverything(void*) {
   for (int32_t i = 0; i < xent_isa_count(); ++i) {
     if (xent_isa_supported(i) == 0 || xent_isa_cap(xent_isa_name(i)) != XENT_OK) continue;
@@ -87,6 +103,7 @@ void* CallEverything(void*) {
         Gradient(dtype, 3000, 100, threads);
         Gradient(dtype, 100, 3000, threads);
         Gradient(dtype, 2, 300000, threads);
+        MapBytes(dtype, 1 << 20, threads);
       }
     }
   }

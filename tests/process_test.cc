@@ -7,23 +7,17 @@
 #include <atomic>
 #include <cfenv>
 #include <cstdio>
-#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/every_isa.h"
+#include "support/guest.h"
 #include "support/problem.h"
 #include "support/tier.h"
 
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
-
 namespace xent_test {
 namespace {
-
-constexpr unsigned kForkTimeout = 60;  // seconds; a hanging child is ended by SIGALRM
 
 int Forks() { return IsLongTier() ? 200 : 20; }
 int FirstCalls() { return IsLongTier() ? 300 : 20; }
@@ -53,19 +47,6 @@ Problem LargeProblem() {
   problem.Fill("normal", 51);
   problem.options.num_threads = 4;
   return problem;
-}
-
-// Runs check in a forked child and expects it to return true in time.
-void ExpectInChild(const std::function<bool()>& check) {
-  const pid_t child = fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    alarm(kForkTimeout);
-    _exit(check() ? 0 : 1);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the child ended with wait status " << status;
 }
 
 TEST(Fork, ChildrenOfAProcessWithThreadsCanCall) {
@@ -217,19 +198,9 @@ TEST(FloatingPoint, FlagsOfTheCallerAreKeptByCallsThatSucceedOrFail) {
 }
 
 #if defined(__x86_64__)
-constexpr unsigned kFlushToZero = 0x8000;
-constexpr unsigned kDenormalsAreZero = 0x0040;
-constexpr unsigned kMasks = 0x1F80;
-constexpr unsigned kRounding[] = {0x0000, 0x2000, 0x4000, 0x6000};
-
 // Runs a call under a control word, on this thread and as many more as the problem says.
 void ExpectSameBitsUnder(unsigned control_word, const Problem& problem, const Results& expected) {
-  const unsigned before = _mm_getcsr();
-  _mm_setcsr(control_word);
-  const Results results = Try(problem, kEverything);
-  const unsigned after = _mm_getcsr();
-  _mm_setcsr(before);
-  EXPECT_EQ(after, control_word);
+  const Results results = UnderControlWord(control_word, [&] { return Try(problem, kEverything); });
   EXPECT_EQ(FirstDifference(results, expected), "") << "control word " << std::hex << control_word;
 }
 
@@ -263,20 +234,8 @@ TEST(FloatingPoint, TrapsOfTheCallerAreNotSprung) {
 
 // The threads of a runner flush to zero; their control words are theirs to keep.
 TEST(FloatingPoint, FlushingToZeroInTheThreadsOfARunnerChangesNoBitAndIsKept) {
-  const auto run = [](void* kept, int64_t tasks, void (*task)(void*, int64_t), void* task_context) {
-    std::vector<std::thread> threads;
-    for (int64_t i = 0; i < tasks; ++i) {
-      threads.emplace_back([=] {
-        const unsigned control_word = kMasks | kFlushToZero | kDenormalsAreZero | kRounding[i % 4];
-        _mm_setcsr(control_word);
-        task(task_context, i);
-        if (_mm_getcsr() != control_word) static_cast<std::atomic<bool>*>(kept)->store(false);
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-  };
   std::atomic<bool> kept{true};
-  const xent_parallel_runner runner = {run, &kept, 4, 0};
+  const xent_parallel_runner runner = {RunUnderControlWords, &kept, 4, 0};
   for (const xent_dtype dtype : kStorageTypes) {
     for (Problem& problem : SensitiveProblems(dtype)) {
       const Results expected = MustRun(problem);

@@ -95,6 +95,31 @@ TEST(Reference, TakesInfinitiesAsTheContractDoes) {
   EXPECT_TRUE(SoftmaxReference(unknown, 2, 1, nullptr).nan);
 }
 
+struct KnownValue {
+  xent_function function;
+  long double x;
+  long double y;
+};
+
+TEST(Reference, OfFunctionsAgreesWithSixtyDigitArithmetic) {
+  const KnownValue kValues[] = {
+      {XENT_EXP, -745, 2.82235073047193707635344e-324L},    {XENT_EXP, 0.34375L, 1.41022603492571070569973L},
+      {XENT_LOG, 0x1.6ap-1L, -0.346680413213736728498770L}, {XENT_LOG, 1.0009765625L, 0.000976085973055458895960825L},
+      {XENT_LOG1P, -0.9375L, -2.77258872223978123766893L},  {XENT_LOG1P, 0x1p-40L, 9.09494701772514647608763e-13L},
+      {XENT_EXPM1, 0x1p-30L, 9.31322575049159384753834e-10L}, {XENT_EXPM1, -3, -0.950212931632136057020658L},
+      {XENT_SIGMOID, -700, 9.85967654375977085670537e-305L}, {XENT_SIGMOID, 0.375L, 0.592666599954069758766060L},
+      {XENT_LOG_SIGMOID, 50, -1.92874984796391778301716e-22L}, {XENT_LOG_SIGMOID, -1.5L, -1.70141327798275240949948L},
+      {XENT_SOFTPLUS, -0.625L, 0.428700678276518637213593L}, {XENT_SOFTPLUS, -720, 2.03223080242429315286663e-313L},
+      {XENT_TANH, 0.125L, 0.124353001771596208054647L},      {XENT_TANH, 19, 0.999999999999999937217344L},
+  };
+  for (const KnownValue& known : kValues) {
+    const long double result = FunctionReference(known.function, known.x);
+    EXPECT_LE(std::fabs(result - known.y), std::ldexp(std::fabs(known.y), -60)) << xent_function_name(known.function);
+  }
+  EXPECT_TRUE(std::isnan(FunctionReference(XENT_LOG, -1)));
+  EXPECT_TRUE(std::isnan(FunctionReference(0, 1)));
+}
+
 TEST(Ulp, CountsInTheBinadeOfTheExactValue) {
   EXPECT_EQ(Ulp(1.0L, kFormatF32), 0x1p-23L);
   EXPECT_EQ(Ulp(-1.999L, kFormatF64), 0x1p-52L);

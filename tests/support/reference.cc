@@ -69,4 +69,26 @@ RowReference SoftmaxReference(const long double* x, int64_t classes, int64_t lab
   return {false, m, log_sum, m + log_sum, loss};
 }
 
+long double FunctionReference(xent_function function, long double x) {
+  switch (function) {
+    case XENT_EXP:
+      return std::exp(x);
+    case XENT_LOG:
+      return std::log(x);
+    case XENT_LOG1P:
+      return std::log1p(x);
+    case XENT_EXPM1:
+      return std::expm1(x);
+    case XENT_SIGMOID:
+      return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x));
+    case XENT_LOG_SIGMOID:
+      return -FunctionReference(XENT_SOFTPLUS, -x);
+    case XENT_SOFTPLUS:
+      return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+    case XENT_TANH:
+      return std::tanh(x);
+  }
+  return std::numeric_limits<long double>::quiet_NaN();
+}
+
 }  // namespace xent_test
