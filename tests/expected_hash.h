@@ -14,7 +14,7 @@ constexpr uint64_t kExpectedHashBf16 = 0xEBC28D9064E72AB4;
 constexpr uint64_t kExpectedHashF16 = 0xE901EDF0F0EF4AE3;
 
 // Results of xent_map on the input set of support/functions.h; f32, f64, bf16, f16. All but f64 hold on every
-// instruction set. FunctionBits.DISABLED_PrintTheRecord prints them (--gtest_also_run_disabled_tests).
+// instruction set. FunctionBits.HashOfAllResultsIsTheOneOnRecord prints them where they differ.
 constexpr uint64_t kExpectedFunctionHash[8][4] = {
     {0x4B51E6D85B3DF9EA, 0x2F4DE1BDCBB07F4D, 0x2F0338F6CB02A675, 0x874003F7425D9F06},  // exp
     {0xEBD80E78F6E9C65F, 0x533543087CE026CE, 0xD7ACB6237090231A, 0x632323C82AC3A7A3},  // log

@@ -316,11 +316,11 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  * The gradient is d loss / d x_j times upstream, and divided by the number of counted rows for a mean.
  *
  * Errors against the exact value, in units in the last place, for any finite logits, at every confidence. Largest seen
- * over a million rows of 28 kinds: loss 2.1 (f32, bf16 and f16 logits) or 3.3 (f64); gradient elements, the label's
- * included, 3.8 (f32) or 5.0 (f64); lse 1.0 (f32) or 2.0 (f64) of the largest of |lse|, |max x_j| and |lse - max x_j|.
- * Rows built so that every rounding errs the same way reach 3.4, 4.1 and 4.8 (f32 loss, f64 loss, f32 gradient). bf16
- * and f16 gradients are rounded once, to nearest even, from f32. The gradient's figures hold where upstream divided by
- * the denominator is a normal number.
+ * over a million rows of 28 kinds: loss 1.6 (f32), 2.1 (bf16 and f16 logits) or 3.3 (f64); gradient elements, the
+ * label's included, 3.8 (f32) or 5.0 (f64); lse 0.9 (f32) or 2.0 (f64) of the largest of |lse|, |max x_j| and
+ * |lse - max x_j|. Rows built so that every rounding errs the same way may exceed that by about one. bf16 and f16
+ * gradients are rounded once, to nearest even, from f32. The gradient's figures hold where upstream divided by the
+ * denominator is a normal number.
  * A probability below 2^-126 (f64: 2^-1022) of its row counts as 0 in the gradient.
  *
  * Special values: a class at -inf has probability 0 and gradient 0; if it is the label, the loss is +inf and the

@@ -12,13 +12,14 @@ namespace {
 constexpr double kHalfLn2 = 0x1.62e42fefa39efp-2;
 
 // Of either sign: where the functions reach what they tend to, overflow, underflow or become subnormal (of each type),
-// where reductions and polynomials change over, and one argument whose logarithm lies closer to the middle of two
-// floats than any other.
+// where reductions and polynomials change over, and the floats whose log or expm1 lies so close to the middle of two
+// floats that the kernels treat them alone.
 constexpr double kThresholds[] = {
     0.5,    1.0,    0x1.64p-1, 0x1.6a09e667f3bcdp-1, 0x1.6a09e667f3bcdp0, 0x1p-54,           0x1p-28,
     0x1p-16, 8.6643, 9.0109,   11.0904,              16.6355,             17.3287,           19.0615,
     22.0,   36.7368, 37.42995, 37.5,                 38.1231,             40.0,              87.33655,
     88.72284, 103.97208, 708.39642, 709.78271,       745.13322,           0x1.b121a6p+76,
+    0x1.84a5bap-4,
 };
 constexpr uint64_t kThresholdCount = std::size(kThresholds);
 
