@@ -2,7 +2,9 @@
 // classes give, and what they leave alone. Every test runs on every instruction set and storage type.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -39,6 +41,40 @@ Results RunAndJudge(const Problem& problem) {
   const Results results = MustRun(problem);
   ExpectWithinBounds(problem, results);
   return results;
+}
+
+// A row that must be told from a plain one, and in the same lane of the next row a NaN of any kind: the first row's
+// loss is that of the row alone, and every NaN stays one.
+TEST(SoftmaxNaN, OfAnyKindLeavesTheRowBeforeItAlone) {
+  ForEveryIsa([](const std::string&) {
+    for (const double far : {100.0, 300.0, -100.0, -1e9, -kInf}) {
+      for (const uint64_t bits : {0x7FF8000000000000u, 0x7FF8000000000001u, 0xFFF8000000000ABCu, 0x7FF0000000000001u}) {
+        double x[2 * 64];
+        float y[2 * 64];
+        std::fill(x, x + 128, 0.5);
+        x[3] = far;
+        std::memcpy(&x[64 + 3], &bits, sizeof(bits));
+        std::copy(x, x + 128, y);
+        const int64_t labels[] = {7, 7};
+        const double others = far > 0 ? 0 : 63;
+        const double exact = far > 0 ? far - 0.5 : std::log(others);
+        double losses[2];
+        float float_losses[2];
+        const xent_targets targets = xent_targets_labels(labels, XENT_I64);
+        xent_softmax_outputs out = xent_softmax_outputs_none();
+        xent_logits logits = xent_logits_rows(x, XENT_F64, 2, 64);
+        out.row_loss = losses;
+        ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, nullptr, &out), XENT_OK);
+        logits = xent_logits_rows(y, XENT_F32, 2, 64);
+        out.row_loss = float_losses;
+        ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, nullptr, &out), XENT_OK);
+        EXPECT_DOUBLE_EQ(losses[0], exact) << far;
+        EXPECT_FLOAT_EQ(float_losses[0], static_cast<float>(exact)) << far;
+        EXPECT_TRUE(std::isnan(losses[1])) << std::hex << bits;
+        EXPECT_TRUE(std::isnan(float_losses[1])) << std::hex << bits;
+      }
+    }
+  });
 }
 
 TEST(SoftmaxInfinity, AtAnotherClassHasProbabilityZeroAndTheLossStaysFinite) {

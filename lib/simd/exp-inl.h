@@ -39,8 +39,8 @@ struct ExpConstants<float> {
   static constexpr float kMagic = 0x1.8p20f;  // adding it rounds to eighths and leaves their number in the low bits
   static constexpr int kExponentShift = 20;   // from there to the exponent
   static constexpr const float* kLn2 = kExpLn2F32;
-  static constexpr float kPlainLimit = 44.0f;  // the largest |x| of plain rows
-  static constexpr int kPlainExponent = 64;    // and of their n
+  static constexpr int kStepsPerOctave = 8;
+  static constexpr int kPlainExponent = 64;  // plain rows have n in [-64, 64)
   // e^x relative to the largest stays above 2^kLowest or counts as 0.
   static constexpr int kLowest = -125;
   // Logits up to here are reduced as they are; beyond, minus their maximum. Any x within reach of the result of such a
@@ -55,7 +55,7 @@ struct ExpConstants<double> {
   static constexpr double kMagic = 0x1.8p52;
   static constexpr int kExponentShift = 52;
   static constexpr const double* kLn2 = kExpLn2F64;
-  static constexpr double kPlainLimit = 354.0;
+  static constexpr int kStepsPerOctave = 1;
   static constexpr int kPlainExponent = 512;
   static constexpr int kLowest = -1021;
   static constexpr double kAnchorFree = 2048.0;

@@ -205,20 +205,6 @@ HWY_INLINE hn::Vec<D> InDoubles(D d, hn::Vec<D> x, const Function& function) {
 #endif
 }
 
-// The larger of two magnitudes; of a number and NaN, one of them. One instruction where there is one.
-template <class D>
-HWY_INLINE hn::Vec<D> LargerMagnitude(D, hn::Vec<D> magnitude, hn::Vec<D> x) {
-#if HWY_TARGET == HWY_AVX3
-  constexpr int kOfMagnitudesTheLargest = 0xB;
-  if constexpr (sizeof(hn::Vec<D>) == 64 && sizeof(Lane<D>) == 4) {
-    return hn::Vec<D>{_mm512_range_ps(magnitude.raw, x.raw, kOfMagnitudesTheLargest)};
-  } else if constexpr (sizeof(hn::Vec<D>) == 64 && sizeof(Lane<D>) == 8) {
-    return hn::Vec<D>{_mm512_range_pd(magnitude.raw, x.raw, kOfMagnitudesTheLargest)};
-  }
-#endif
-  return hn::Max(magnitude, hn::Abs(x));
-}
-
 // NaN results are always this one.
 template <class C>
 HWY_INLINE C CanonicalNaN() {

@@ -16,25 +16,31 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
-// e^x, and the largest |x|, which says whether that was right.
+// e^x, and a record of whether every exponent was small. A maximum of |x| would be an operation less, but forgets what
+// it was when it meets NaN.
 template <class C>
 struct PlainExp {
   // Constructors that make vectors are written out: implicit ones are compiled without the instruction set.
-  HWY_INLINE PlainExp() : largest(hn::Zero(Tag<C>())) {}
+  HWY_INLINE PlainExp() : range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())) {}
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
-    largest = LargerMagnitude(d, largest, x);
     const auto reduced = ReduceExp(d, x);
+    const hn::RebindToUnsigned<D> du;
+    const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent)));
+    range = hn::Or(range, hn::Sub(hn::BitCast(du, reduced.shifted), base));
     return ExpScaled(d, reduced, reduced.shifted);
   }
 
-  // NaN may count or not: it turns the sum into NaN either way.
+  // NaN, infinities and large numbers set a high bit too.
   HWY_INLINE bool InRange() const {
-    return hn::AllTrue(Tag<C>(), hn::Le(largest, hn::Set(Tag<C>(), ExpConstants<C>::kPlainLimit)));
+    const hn::RebindToUnsigned<Tag<C>> du;
+    constexpr hn::TFromD<decltype(du)> kMany = 2 * ExpConstants<C>::kPlainExponent * ExpConstants<C>::kStepsPerOctave;
+    static_assert((kMany & (kMany - 1)) == 0, "the bits below it are those that may be set");
+    return hn::AllTrue(du, hn::Eq(hn::AndNot(hn::Set(du, kMany - 1), range), hn::Zero(du)));
   }
 
-  hn::Vec<Tag<C>> largest;
+  hn::Vec<hn::RebindToUnsigned<Tag<C>>> range;
 };
 
 // e^(x - anchor) * 2^-exponent; 0 where that is below `least`.
