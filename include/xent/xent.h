@@ -17,8 +17,10 @@
  *     With num_threads = 1, or with a runner of your own, OpenMP is not entered.)
  *   - Results have the same bits for every thread count, alignment and position of a row in its batch, from run to
  *     run, and on every instruction set that has fused multiply-add.
- *   - The caller's floating-point environment (rounding, flush-to-zero, flags) neither matters nor changes.
- *   - On an error no output byte has been written, and xent_last_error() says what was wrong.
+ *   - The caller's floating-point environment (rounding, flush-to-zero, flags) neither matters nor changes. A runner of
+ *     the caller's runs in the library's own, the default one, and must not change it.
+ *   - On an error no output byte has been written (but for XENT_RUNNER_FAILED), and xent_last_error() says what was
+ *     wrong.
  */
 #ifndef XENT_XENT_H_
 #define XENT_XENT_H_
