@@ -87,6 +87,15 @@ void AddNumbers(BadCalls* cases) {
   AddValues(cases, "dtype", invalid, {0, 5, 15, 16, 17, 18, 19, 20, 21, 22, 23, -1, kMax32, kMin32}, XENT_SET(dtype));
   AddValues(cases, "n", invalid, {int64_t{-1}, int64_t{-2}, kMin64, kMin64 + 1}, XENT_SET(n));
   AddValues(cases, "n", XENT_SIZE_OVERFLOW, {kMax64, kMax64 / 2 + 1, int64_t{1} << 62}, XENT_SET(n));
+  // The first size that does not fit, and the last that does: x and y must then overlap.
+  cases->push_back({XENT_SIZE_OVERFLOW, [](MapCall& call) {
+                      call.n = kMax64 / call.ElementBytes() + 1;
+                      return "n is " + std::to_string(call.n) + ";";
+                    }});
+  cases->push_back({XENT_OVERLAP, [](MapCall& call) {
+                      call.n = kMax64 / call.ElementBytes();
+                      return "y (" + Text(call.y) + ", " + std::to_string(call.n * call.ElementBytes()) + " bytes)";
+                    }});
   AddValues(cases, "options.struct_size", XENT_VERSION_MISMATCH, {0, -1, 4, 8, 15, 17, 24, 72, kMax32, kMin32},
             XENT_SET(options.struct_size));
   AddValues(cases, "options.num_threads", invalid, {-1, -2, kMin32}, XENT_SET(options.num_threads));
