@@ -1,7 +1,6 @@
 // xent_map touches nothing outside its arrays: they lie flush against unreadable pages at both ends, and between
 // canaries where they are larger than the cache and written past it.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -57,7 +56,7 @@ TEST(FunctionMemory, NothingBesideTheArraysIsTouched) {
 // Bytes from which on results go past the cache: half of the last level, 8 MiB where the machine does not tell.
 // Enormous caches are not filled.
 size_t LargeBytes() {
-  const int64_t cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  const int64_t cache = LastLevelCacheBytes();
   return static_cast<size_t>(std::min<int64_t>(cache > 0 ? cache / 2 : 8 << 20, int64_t{400} << 20));
 }
 

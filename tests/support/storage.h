@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <vector>
 
 #include "support/half.h"
@@ -129,10 +130,18 @@ inline void SetLabel(void* data, xent_dtype dtype, int64_t i, int64_t value) {
   StoreAs(data, i, value);
 }
 
+// The last-level cache of a core in bytes, as Linux tells it; else as sysconf does, which adds up all caches of some
+// packages. 0: unknown.
+inline int64_t LastLevelCacheBytes() {
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+  int64_t kibibytes = 0;
+  if (file >> kibibytes && kibibytes > 0 && file.get() == 'K') return kibibytes * 1024;
+  return std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
+}
+
 // A size in bytes that the last-level cache cannot hold, as long as that is not enormous.
 inline int64_t BytesBeyondTheCache() {
-  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  return std::clamp<int64_t>(cache / 4 * 3, int64_t{20} << 20, int64_t{400} << 20);
+  return std::clamp<int64_t>(LastLevelCacheBytes() / 4 * 3, int64_t{20} << 20, int64_t{400} << 20);
 }
 
 // `size` bytes that start `offset` bytes after a 64-byte boundary, filled with `fill`.
