@@ -248,7 +248,8 @@ typedef struct xent_softmax_options {
                                          labels: the forward pass is skipped at no loss of accuracy. NULL: none */
   const void* lse; /* the log-sum-exp of each row, from anywhere, in the type of row losses: the gradient's
                       normaliser is taken from it, and only the gradient and the counts may be asked for.
-                      Its elements have an error of (4 + |lse|) ULP. NULL: none. Not with row_state */
+                      Its elements have an error of (4 + |lse|) ULP; an lse far from the row's own means nothing.
+                      NULL: none. Not with row_state */
 } xent_softmax_options;
 
 /* The defaults: mean, NaN for an empty mean, an error for an invalid label, ignore_index -100, upstream 1, threads
@@ -378,7 +379,7 @@ static inline xent_map_options xent_map_options_default(void) {
  *
  * f32 results are correctly rounded: of all floats the nearest to the real value, ties to even, for every one of the
  * 2^32 arguments and on every instruction set. bf16 and f16 results are those, rounded once more to their type. f64
- * results have these largest errors, in units in the last place (without fused multiply-add in parentheses):
+ * results are within these errors, in units in the last place (without fused multiply-add in parentheses):
  *   exp 0.61 (0.63), log 0.64 (0.72), log1p 0.69 (0.75), expm1 0.94 (1.01), sigmoid 0.60 (0.63), softplus and
  *   log_sigmoid 0.73 (0.80), tanh 0.80 (0.81).
  * Subnormal arguments and results are numbers like others.
