@@ -5,9 +5,9 @@
 #include "lib/fp_environment.h"
 #include "lib/function_array.h"
 #include "lib/isa.h"
-#include "lib/labels.h"
 #include "lib/parallel.h"
 #include "lib/softmax_loss.h"
+#include "lib/targets.h"
 #include "xent/xent.h"
 
 #define XENT_TEXT_OF(x) #x
@@ -107,9 +107,9 @@ xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_tar
   if (status != XENT_OK) return status;
   const xent::Matrix& x = task.logits;
   const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, x.rows * x.classes);
-  bool ran = xent::CountLabels(task.labels, x.rows, x.classes, team, &task.count);
+  bool ran = xent::CountTargets(team, &task);
   if (ran) {
-    status = xent::CheckLabelCount(task);
+    status = xent::CheckTargetCount(task);
     if (status != XENT_OK) return status;
     ran = xent::SoftmaxLoss(task, team);
   }

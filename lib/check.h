@@ -14,8 +14,8 @@ const char* LastError();
 xent_status CheckSoftmax(const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
                          const xent_softmax_outputs* outputs, SoftmaxTask* task);
 
-// Checks what the pass over the labels found.
-xent_status CheckLabelCount(const SoftmaxTask& task);
+// Checks what the pass over the targets found.
+xent_status CheckTargetCount(const SoftmaxTask& task);
 
 // Checks the arguments of xent_map and fills the task.
 xent_status CheckMap(xent_function function, xent_dtype dtype, const void* x, void* y, int64_t n,

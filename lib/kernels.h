@@ -106,8 +106,31 @@ struct SoftmaxKernels {
   void (*finish_write)(PendingWrite* pending);
   // Logits of the labels, widened; 0 for rows that are not read.
   void (*gather)(const Tile& tile, double* values);
-  // n <= kWiden consecutive logits, widened.
+  // n <= kWiden consecutive logits, widened; and values rounded to such.
   void (*widen)(const void* logits, int64_t n, double* values);
+  void (*narrow)(const double* values, int64_t n, void* out);
+};
+
+// What the gradient elements of a row have in common: p_j (a - d (gap + top - z_j)) - b u_j.
+struct GradientTerms {
+  double a;
+  double b;
+  double d;
+  double gap;  // lse - top
+  double top;
+};
+
+// Rows of doubles whose classes have terms of their own. Arrays may be read as far as kStageSlack behind their end.
+struct TermKernels {
+  // The largest of n numbers and its first index; NaN or +inf where one is there.
+  void (*largest)(const double* z, int64_t n, double* value, int64_t* index);
+  // The sum of x_j, j != without.
+  double (*sum)(const double* x, int64_t n, int64_t without);
+  // The sum of w_j (top - z_j), 0 where w_j is.
+  double (*sum_of_gaps)(const double* weights, const double* z, int64_t n, double top);
+  // The gradient elements, times the slopes. u, slopes: null for 0 and 1. out may be p.
+  void (*combine)(const GradientTerms& terms, const double* p, const double* z, const double* u, const double* slopes,
+                  int64_t n, double* out);
 };
 
 // e^x = mantissa * 2^exponent; logarithm of one + x * 2^exponent. Exact roundings only: no libm.
@@ -133,6 +156,7 @@ using MapKernel = void (*)(const void* x, int64_t n, void* y, bool stream);
 // Kernels of the instruction set with this index of isa.h.
 const SoftmaxKernels& SoftmaxKernelsFor(int isa, Dtype dtype);
 const MathKernels& MathKernelsFor(int isa);
+const TermKernels& TermKernelsFor(int isa);
 MapKernel MapKernelFor(int isa, Function function, Dtype dtype);
 
 }  // namespace xent

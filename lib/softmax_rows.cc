@@ -1,5 +1,8 @@
-// loss = log1p(S / e), with S / e = ratio * 2^ratio_exponent so that neither overflows. Where the label is so far from
-// the rest that one of them is nothing, the loss is 0 or the distance itself.
+// lse - logit = log1p(S / e), with S / e = ratio * 2^ratio_exponent so that neither overflows. Where the class left out
+// is so far from the rest that one of them is nothing, it is 0 or the distance itself. With F = (1 - p_y)^gamma:
+//   loss = v (F B + lambda lse^2 - beta H)
+//   a = s (F U + F' + 2 lambda lse) + d H    b = s F    d = s beta    F' = gamma p_y (1 - p_y)^(gamma - 1) B
+//   at y: p_y (s F (U - u_y) + 2 lambda s lse + d (H + z_y - lse)) - (1 - p_y) (s F u_y + s F')
 #include "lib/softmax_rows.h"
 
 #include <algorithm>
@@ -8,6 +11,7 @@
 
 #include "lib/reduce.h"
 #include "lib/row_state.h"
+#include "lib/targets.h"
 
 namespace xent {
 namespace {
@@ -18,8 +22,8 @@ constexpr double kFar = 524288.0;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// The loss where a term is 0, far away or not finite.
-double UnusualLoss(const MathKernels& math, const RowState& state, double logit) {
+// The gap where a term is 0, far away or not finite.
+double UnusualGap(const MathKernels& math, const RowState& state, double logit) {
   if (!(state.sum >= 0.0) || !(logit < kInfinity)) return kNaN;
   if (logit == -kInfinity) return state.sum > 0.0 ? kInfinity : kNaN;
   if (state.sum == 0.0 || logit > state.anchor) return 0.0;
@@ -30,7 +34,7 @@ double UnusualLoss(const MathKernels& math, const RowState& state, double logit)
   return log + (state.anchor - logit);
 }
 
-// A state with nothing in it takes its anchor from the label, the only class there is; a row that is not read takes any.
+// A state with nothing in it takes its anchor from the class left out, the only one there is; a row that is not read takes any.
 void AnchorEmptyState(const Rows& rows, int64_t r, RowState* state) {
   if (rows.read[r] == kSkipRow) {
     *state = RowState{1.0, 0.0, 0.0, 0, kPlain};
@@ -76,7 +80,14 @@ double CloseLse(const Matrix& logits, int64_t row, const RowKernels& kernels) {
 
 }  // namespace
 
-void AddLabels(const MathKernels& math, Rows* rows) {
+void SkipMasked(Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (rows->read[r] == kSkipRow || rows->logit[r] != -kInfinity || rows->states[r].sum != 0.0) continue;
+    rows->labels[r] = rows->read[r] = kSkipRow;
+  }
+}
+
+void AddLeftOut(const MathKernels& math, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
     AnchorEmptyState(*rows, r, &rows->states[r]);
     const double distance = rows->logit[r] - rows->states[r].anchor;
@@ -88,12 +99,12 @@ void AddLabels(const MathKernels& math, Rows* rows) {
     rows->ratio[r] = (rows->states[r].sum + rows->states[r].low) / rows->mantissa[r];
     rows->ratio_exponent[r] = rows->states[r].exponent - rows->exponent[r];
   }
-  math.log_scaled(1.0, rows->ratio, rows->ratio_exponent, rows->count, rows->loss);
+  math.log_scaled(1.0, rows->ratio, rows->ratio_exponent, rows->count, rows->gap);
   for (int64_t r = 0; r < rows->count; ++r) {
     const RowState& state = rows->states[r];
     const double distance = rows->logit[r] - state.anchor;
     if (state.sum > 0.0 && distance > -kFar && distance < kFar) continue;
-    rows->loss[r] = UnusualLoss(math, state, rows->logit[r]);
+    rows->gap[r] = UnusualGap(math, state, rows->logit[r]);
     if (rows->logit[r] == -kInfinity) rows->mantissa[r] = 0.0;
   }
 }
@@ -102,19 +113,19 @@ void FindTotals(Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
     const RowState& state = rows->states[r];
     const double others = state.sum + state.low;
-    const double label = rows->mantissa[r];
-    const int64_t label_exponent = static_cast<int64_t>(rows->exponent[r]);
-    int64_t exponent = std::max<int64_t>(state.exponent, label_exponent);
-    if (others == 0.0) exponent = label_exponent;
-    if (label == 0.0) exponent = state.exponent;
+    const double left_out = rows->mantissa[r];
+    const int64_t left_out_exponent = static_cast<int64_t>(rows->exponent[r]);
+    int64_t exponent = std::max<int64_t>(state.exponent, left_out_exponent);
+    if (others == 0.0) exponent = left_out_exponent;
+    if (left_out == 0.0) exponent = state.exponent;
     rows->total_exponent[r] = static_cast<double>(exponent);
-    rows->total[r] = std::isnan(rows->loss[r]) ? kNaN
-                                               : TimesPowerOfTwo(others, state.exponent - exponent) +
-                                                     TimesPowerOfTwo(label, label_exponent - exponent);
+    rows->total[r] = std::isnan(rows->gap[r]) ? kNaN
+                                              : TimesPowerOfTwo(others, state.exponent - exponent) +
+                                                     TimesPowerOfTwo(left_out, left_out_exponent - exponent);
   }
 }
 
-// lse = x_y + loss where the label leads, else anchor + log(S + e). Near 0 that logarithm would lose the digits of the
+// lse = logit + gap where the class left out leads, else anchor + log(S + e). Near 0 that logarithm would lose the digits of the
 // largest logit beside 1.
 void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows) {
   constexpr double kLn2 = 0x1.62e42fefa39efp-1;
@@ -122,8 +133,8 @@ void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows) {
   kernels.math.log_scaled(0.0, rows->total, rows->total_exponent, rows->count, rows->lse);
   for (int64_t r = 0; r < rows->count; ++r) {
     if (rows->read[r] == kSkipRow) continue;
-    const bool leads = rows->loss[r] < kLn2;
-    rows->lse[r] = leads ? rows->logit[r] + rows->loss[r] : rows->states[r].anchor + rows->lse[r];
+    const bool leads = rows->gap[r] < kLn2;
+    rows->lse[r] = leads ? rows->logit[r] + rows->gap[r] : rows->states[r].anchor + rows->lse[r];
     if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
     if (std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, rows->first + r, kernels);
   }
@@ -131,19 +142,197 @@ void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows) {
 
 void ScaleByLse(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
-    const int64_t row = rows->first + r;
-    const double lse = task.logits.IsDouble() ? static_cast<const double*>(task.options.lse)[row]
-                                               : static_cast<const float*>(task.options.lse)[row];
+    const double lse = task.RowValue(task.options.lse, rows->first + r, 0.0);
     AnchorEmptyState(*rows, r, &rows->states[r]);
     const bool usable = std::isfinite(lse) && rows->logit[r] < kInfinity;
     const double distance = usable ? lse - rows->states[r].anchor : 0.0;
-    rows->loss[r] = usable ? 0.0 : kNaN;
+    rows->gap[r] = usable ? lse - rows->logit[r] : kNaN;
+    rows->mantissa[r] = rows->exponent[r] = 0.0;
     rows->ratio[r] = std::min(std::max(distance, -kFar), kFar);
   }
   math.exp_parts(rows->ratio, rows->count, rows->total, rows->total_exponent);
   for (int64_t r = 0; r < rows->count; ++r) {
     const RowState& state = rows->states[r];
-    if (std::isnan(rows->loss[r]) || std::isnan(state.sum)) rows->total[r] = kNaN;
+    if (std::isnan(rows->gap[r]) || std::isnan(state.sum)) rows->total[r] = kNaN;
+  }
+}
+
+double GradientScale(const SoftmaxTask& task) {
+  if (task.options.reduction != XENT_REDUCTION_MEAN) return task.options.upstream;
+  const double denominator = task.Denominator();
+  return denominator == 0.0 ? 0.0 : task.options.upstream / denominator;
+}
+
+namespace {
+
+// Elements of one of the caller's arrays, if it is given.
+void LoadValues(const SoftmaxTask& task, const void* array, int64_t first, int64_t n, double* to) {
+  for (int64_t i = 0; i < n && array != nullptr; ++i) to[i] = task.RowValue(array, first + i, 0.0);
+}
+
+}  // namespace
+
+void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows) {
+  const auto fill = [count](double value, double* array) { std::fill(array, array + count, value); };
+  for (double* const one : {rows->weight, rows->target_sum, rows->target_own, rows->factor}) fill(1.0, one);
+  for (double* const zero : {rows->lse_slope, rows->entropy_slope, rows->target_rest, rows->entropy, rows->derivative,
+                             rows->z_loss, rows->d}) {
+    fill(0.0, zero);
+  }
+  fill(GradientScale(task), rows->slope);
+}
+
+void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows) {
+  const xent_softmax_options& options = task.options;
+  rows->first = first;
+  rows->count = count;
+  rows->kept = nullptr;
+  LoadLabels(task, first, count, rows->labels);
+  LoadValues(task, options.row_weight, first, count, rows->weight);
+  LoadValues(task, options.lse_upstream, first, count, rows->lse_slope);
+  LoadValues(task, options.entropy_upstream, first, count, rows->entropy_slope);
+  if (options.row_weight != nullptr || options.row_upstream != nullptr) {
+    const double scale = GradientScale(task);
+    for (int64_t r = 0; r < count; ++r) {
+      rows->slope[r] = rows->weight[r] * (scale * task.RowValue(options.row_upstream, first + r, 1.0));
+      if (rows->weight[r] == 0.0) rows->labels[r] = kSkipRow;
+    }
+  }
+  for (int64_t r = 0; r < count; ++r) rows->read[r] = std::max(rows->labels[r], kSkipRow);
+}
+
+void TargetLabels(const SoftmaxTask& task, Rows* rows) {
+  if (task.options.class_weight == nullptr) {
+    std::copy(rows->mark_gap, rows->mark_gap + rows->count, rows->cross);
+    return;
+  }
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const double weight = rows->labels[r] >= 0 ? task.RowValue(task.options.class_weight, rows->labels[r], 1.0) : 1.0;
+    // A weight of 0 makes nothing of an infinite gap; NaN stays.
+    const bool is_nothing = weight == 0.0 && !std::isnan(rows->mark_gap[r]);
+    rows->target_sum[r] = weight;
+    rows->target_own[r] = weight;
+    rows->cross[r] = is_nothing ? 0.0 : weight * rows->mark_gap[r];
+  }
+}
+
+void FindRest(Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    rows->rest[r] = (rows->states[r].sum + rows->states[r].low) / rows->total[r];
+    rows->rest_exponent[r] = rows->states[r].exponent - rows->total_exponent[r];
+  }
+}
+
+void FindProbability(Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    rows->probability[r] = TimesPowerOfTwo(rows->mantissa[r] / rows->total[r],
+                                           static_cast<int64_t>(rows->exponent[r] - rows->total_exponent[r]));
+  }
+}
+
+namespace {
+
+// base^gamma of each row, base = rest * 2^rest_exponent = m * 2^k with m near 1: 2^(gamma k) e^(gamma log m), and of
+// gamma k only what is left of the nearest integer goes through the exponential: its error would be as large as itself.
+void FindPowers(double gamma, const MathKernels& math, const Rows& rows, double* power) {
+  constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+  double m[kTileRows], zero[kTileRows], log[kTileRows], whole[kTileRows], mantissa[kTileRows], exponent[kTileRows];
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const bool is_positive = rows.read[r] != kSkipRow && rows.rest[r] > 0.0;
+    const double base = is_positive ? rows.rest[r] : 1.0;
+    const double base_exponent = is_positive ? rows.rest_exponent[r] : 0.0;
+    const int64_t high = ExponentOf(base * 0x1.8p0);  // m in [2/3, 4/3)
+    const double k = static_cast<double>(high) + base_exponent;
+    m[r] = TimesPowerOfTwo(base, -high);
+    zero[r] = 0.0;
+    const double product = std::max(gamma * k, -kFar);
+    whole[r] = std::floor(product + 0.5);
+    exponent[r] = product > -kFar ? std::fma(gamma, k, -whole[r]) * kLn2 : 0.0;
+  }
+  math.log_scaled(0.0, m, zero, rows.count, log);
+  for (int64_t r = 0; r < rows.count; ++r) log[r] = std::max(gamma * log[r] + exponent[r], -kFar);
+  math.exp_parts(log, rows.count, mantissa, exponent);
+  for (int64_t r = 0; r < rows.count; ++r) {
+    power[r] = TimesPowerOfTwo(mantissa[r], static_cast<int64_t>(exponent[r] + whole[r]));
+    if (rows.rest[r] == 0.0) power[r] = 0.0;
+  }
+}
+
+void FindFocal(double gamma, const MathKernels& math, Rows* rows) {
+  FindPowers(gamma, math, *rows, rows->factor);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    rows->derivative[r] = 0.0;
+    if (rows->read[r] == kSkipRow) continue;
+    if (std::isnan(rows->rest[r])) rows->factor[r] = kNaN;
+    if (rows->probability[r] == 0.0) continue;
+    // B / (1 - p_y) is the weight where both vanish.
+    const double others = TimesPowerOfTwo(rows->rest[r], static_cast<int64_t>(rows->rest_exponent[r]));
+    const double ratio = others > 0.0 ? rows->cross[r] / others : rows->target_own[r];
+    rows->derivative[r] = gamma * rows->probability[r] * ratio * rows->factor[r];
+  }
+}
+
+// x * y, but 0 where x is.
+double Term(double x, double y) { return x == 0.0 ? 0.0 : x * y; }
+
+// What pulls at p_j besides the target: of lse and of the entropy; and what that and the other targets make of p_y.
+void AddBeside(const xent_softmax_options& options, Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const double s = rows->slope[r];
+    const double d = s * options.entropy_weight - rows->entropy_slope[r];
+    const double of_lse = options.z_loss == 0.0 ? 0.0 : 2.0 * s * options.z_loss * rows->lse[r];
+    const double beside = of_lse + rows->lse_slope[r] + Term(d, rows->entropy[r]);
+    rows->d[r] = d;
+    rows->a[r] += beside;
+    const double others = rows->b[r] * rows->target_rest[r] + beside - Term(d, rows->mark_gap[r]);
+    rows->mark[r] += Term(rows->probability[r], others);
+  }
+}
+
+}  // namespace
+
+bool HasBeside(const SoftmaxTask& task) {
+  const xent_softmax_options& options = task.options;
+  return options.z_loss != 0.0 || options.entropy_weight != 0.0 || options.lse_upstream != nullptr ||
+         options.entropy_upstream != nullptr || !task.HasLabels() || options.label_smoothing != 0.0;
+}
+
+void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
+  const xent_softmax_options& options = task.options;
+  if (options.focal_gamma != 0.0) FindFocal(options.focal_gamma, math, rows);
+  for (int64_t r = 0; r < rows->count; ++r) rows->loss[r] = rows->weight[r] * Term(rows->factor[r], rows->cross[r]);
+  for (int64_t r = 0; r < rows->count && options.entropy_weight != 0.0; ++r) {
+    rows->loss[r] -= rows->weight[r] * options.entropy_weight * rows->entropy[r];
+  }
+  for (int64_t r = 0; r < rows->count && options.z_loss != 0.0; ++r) {
+    rows->z_loss[r] = rows->weight[r] * options.z_loss * (rows->lse[r] * rows->lse[r]);
+    rows->loss[r] += rows->z_loss[r];
+  }
+  if (task.outputs.gradient == nullptr) return;
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const double focal = rows->slope[r] * rows->derivative[r];
+    rows->b[r] = rows->slope[r] * rows->factor[r];
+    rows->a[r] = rows->b[r] * rows->target_sum[r] + focal;
+    // The power of two comes last: a confident row's share may be below the normal numbers, its gradient above.
+    const int64_t near = ExponentOf(rows->rest[r]) + 1;  // a mantissa below 1 overflows with no scale
+    const double mantissa = (rows->b[r] * rows->target_own[r] + focal) * TimesPowerOfTwo(rows->rest[r], -near);
+    rows->mark[r] = 0.0 - TimesPowerOfTwo(mantissa, static_cast<int64_t>(rows->rest_exponent[r]) + near);
+  }
+  if (HasBeside(task)) AddBeside(options, rows);
+}
+
+void FindGrads(const double* scale, const double* left_out, Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    RowGrad& grad = rows->grads[r];
+    const int64_t up = 2 - ExponentOf(rows->total[r]);
+    const bool is_nan = rows->labels[r] == kInvalidLabel || std::isnan(rows->total[r]);
+    grad.scale = scale[r];
+    grad.total = TimesPowerOfTwo(rows->total[r], up);
+    grad.anchor = rows->states[r].anchor;
+    grad.label_value = left_out[r];
+    grad.exponent = static_cast<int32_t>(static_cast<int64_t>(rows->total_exponent[r]) - up);
+    grad.plan = rows->states[r].plan;
+    grad.kind = rows->labels[r] == kSkipRow ? RowGrad::kZero : is_nan ? RowGrad::kNaN : RowGrad::kSoftmax;
   }
 }
 

@@ -12,37 +12,105 @@ namespace xent {
 // Rows of a tile at most. More would not fit a small stack.
 constexpr int64_t kTileRows = 48;
 
-// One value per row of a tile.
+// One value per row of a tile. `y` is the row's mark: the class whose gradient element is made without subtracting its
+// probability from 1 (the label; of targets without labels, the class of the largest logit).
 struct Rows {
   int64_t first;
   int64_t count;
   char* kept;  // long rows: where their exponentials stay until the gradient is written; null: nowhere
   int64_t labels[kTileRows];  // a class, kSkipRow or kInvalidLabel
-  int64_t read[kTileRows];    // a class or kSkipRow: what the kernels see
+  int64_t read[kTileRows];    // the class that its state leaves out, or kSkipRow: what the kernels see
+
+  // What the options say: v, s = v * d(objective) / d(row loss), and d(objective) / d(lse), d(entropy) from outside.
+  double weight[kTileRows];
+  double slope[kTileRows];
+  double lse_slope[kTileRows];
+  double entropy_slope[kTileRows];
+
+  // From the logits. What is left out has e = mantissa * 2^exponent, from the anchor.
   RowState states[kTileRows];
-  double logit[kTileRows];  // of the label
+  double logit[kTileRows];  // of the class left out
   double mantissa[kTileRows];
   double exponent[kTileRows];
   double ratio[kTileRows];
   double ratio_exponent[kTileRows];
-  double loss[kTileRows];
+  double gap[kTileRows];  // lse - logit
   double lse[kTileRows];
   double total[kTileRows];  // S + e = total * 2^total_exponent, from the anchor
   double total_exponent[kTileRows];
+
+  // From logits and targets u_j (the weighted ones): U, u_y, U - u_y, B = sum_j u_j (lse - z_j), H; p_y, lse - z_y and
+  // 1 - p_y = rest * 2^rest_exponent.
+  double target_sum[kTileRows];
+  double target_own[kTileRows];
+  double target_rest[kTileRows];
+  double cross[kTileRows];
+  double entropy[kTileRows];
+  double probability[kTileRows];
+  double mark_gap[kTileRows];
+  double rest[kTileRows];
+  double rest_exponent[kTileRows];
+
+  // The focal factor F and its derivative's part F'.
+  double factor[kTileRows];
+  double derivative[kTileRows];
+
+  // Results. The gradient is a p_j + d (z_j - lse) p_j - b u_j, and `mark` at y.
+  double loss[kTileRows];
+  double z_loss[kTileRows];
+  double a[kTileRows];
+  double b[kTileRows];
+  double d[kTileRows];
+  double mark[kTileRows];
   RowGrad grads[kTileRows];
 };
 
-// From states and logit: e, and the loss of each row. A row that holds NaN or +inf, or nothing but -inf, gets NaN.
-void AddLabels(const MathKernels& math, Rows* rows);
+// The factor of every gradient: d(objective) / d(row loss) of a row of weight 1.
+double GradientScale(const SoftmaxTask& task);
 
-// S + e. NaN where the loss is.
+// Fills in what is the same for all rows, because options do not say otherwise: once for many tiles of at most `count`.
+void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows);
+
+// Labels, weights and slopes of rows [first, first + count). Rows of weight 0 are not read.
+void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows);
+
+// Turns rows that hold nothing but -inf into rows that are not read.
+void SkipMasked(Rows* rows);
+
+// From states and logit: e, and lse - logit. A row that holds NaN or +inf, or nothing but -inf, gets NaN.
+void AddLeftOut(const MathKernels& math, Rows* rows);
+
+// S + e. NaN where the gap is.
 void FindTotals(Rows* rows);
 
-// lse, from loss and total.
+// lse, from gap and total.
 void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows);
 
-// S + e as the caller's log-sum-exp says, in place of AddLabels and FindTotals.
+// S + e as the caller's log-sum-exp says, in place of AddLeftOut and FindTotals.
 void ScaleByLse(const SoftmaxTask& task, const MathKernels& math, Rows* rows);
+
+// 1 - p, and p, of the class left out.
+void FindRest(Rows* rows);
+void FindProbability(Rows* rows);
+
+// The target of rows whose mark is their label, with nothing else to it.
+void TargetLabels(const SoftmaxTask& task, Rows* rows);
+
+// Whether anything but a row's label pulls at its probabilities: then FindLosses needs p_y.
+bool HasBeside(const SoftmaxTask& task);
+
+// The row losses and, if the gradient is wanted, its parts.
+void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows);
+
+// The RowGrads of scale * p_j, and these values at the class left out; NaN where the row is. (Each is written where it
+// stays: a copy of what was just stored in parts would wait.)
+void FindGrads(const double* scale, const double* left_out, Rows* rows);
+
+// Whether the row's gradient is 0 whatever its logits are.
+inline bool IsFlat(const Rows& rows, int64_t r) {
+  return rows.labels[r] == kSkipRow ||
+         (rows.slope[r] == 0.0 && rows.lse_slope[r] == 0.0 && rows.entropy_slope[r] == 0.0);
+}
 
 }  // namespace xent
 

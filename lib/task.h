@@ -9,17 +9,27 @@
 
 namespace xent {
 
+// An array x[o][j][i] with rows (o, i), row r = o * inner + i, of classes j.
 struct Matrix {
   const void* data;
   Dtype dtype;
   int64_t rows;
   int64_t classes;
-  int64_t stride;  // elements from a row to the next
+  int64_t inner;
+  int64_t outer_stride;  // in elements, as are the next two
+  int64_t class_stride;
+  int64_t inner_stride;
 
-  const char* Row(int64_t row) const { return static_cast<const char*>(data) + row * stride * ElementBytes(); }
   int64_t ElementBytes() const { return dtype == Dtype::kF64 ? 8 : dtype == Dtype::kF32 ? 4 : 2; }
   // Arithmetic is in f64 for f64 logits, else in f32; row outputs have the same type.
   bool IsDouble() const { return dtype == Dtype::kF64; }
+  // Whether the classes of a row lie side by side, and rows at equal distances.
+  bool HasPlainRows() const { return inner == 1 && class_stride == 1; }
+  // The first element of a row.
+  int64_t Offset(int64_t row) const {
+    return inner == 1 ? row * outer_stride : row / inner * outer_stride + row % inner * inner_stride;
+  }
+  const char* Row(int64_t row) const { return static_cast<const char*>(data) + Offset(row) * ElementBytes(); }
 };
 
 struct Labels {
@@ -28,22 +38,44 @@ struct Labels {
   int64_t ignore_index;
 };
 
-// What a pass over the labels found.
-struct LabelCount {
+// A row is a class (labels), a weight for each class (dense), or `per_row` classes with weights (sparse).
+struct Targets {
+  xent_target_kind kind;
+  Labels labels;  // of labels and sparse targets
+  Matrix dense;
+  int64_t per_row;
+  const void* weights;
+  xent_rest rest;
+};
+
+// What a pass over the targets found.
+struct TargetCount {
   int64_t ignored;
-  int64_t first_invalid;  // row; -1: none
+  int64_t first_invalid;  // index of a label; -1: none
   int64_t invalid_value;
+  double weight;  // the sum over the other rows of row weight times the label's class weight
 };
 
 struct SoftmaxTask {
   Matrix logits;
-  Labels labels;
-  LabelCount count;
+  Targets targets;
+  TargetCount count;
   xent_softmax_options options;
   xent_softmax_outputs outputs;
-  int64_t gradient_stride;
+  Matrix gradient;
 
   int64_t Counted() const { return logits.rows - count.ignored; }
+  bool HasLabels() const { return targets.kind == XENT_TARGET_LABELS; }
+  // Element of one of the caller's arrays with an element per row or class; `otherwise` if there is none.
+  double RowValue(const void* array, int64_t index, double otherwise) const {
+    if (array == nullptr) return otherwise;
+    return logits.IsDouble() ? static_cast<const double*>(array)[index] : static_cast<const float*>(array)[index];
+  }
+  // What a mean divides by.
+  double Denominator() const {
+    if (options.denominator == XENT_DENOMINATOR_GIVEN) return options.denominator_value;
+    return options.denominator == XENT_DENOMINATOR_ROWS ? static_cast<double>(Counted()) : count.weight;
+  }
 };
 
 struct MapTask {

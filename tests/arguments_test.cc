@@ -40,6 +40,13 @@ void AddValues(BadCalls* cases, const char* argument, xent_status status, std::i
   }
 }
 
+// The same for a number that must be finite.
+template <typename Set>
+void AddRange(BadCalls* cases, const char* argument, std::initializer_list<double> values, Set set) {
+  AddValues(cases, argument, XENT_INVALID_ARGUMENT, values, set);
+  AddValues(cases, argument, XENT_INVALID_ARGUMENT, {kInf, -kInf, std::numeric_limits<double>::quiet_NaN()}, set);
+}
+
 #define XENT_SET(member) [](Call& call, auto value) { call.member = value; }
 
 void AddPointers(BadCalls* cases) {
@@ -55,7 +62,13 @@ void AddSizes(BadCalls* cases) {
   AddValues(cases, "logits.outer", invalid, {int64_t{-1}, int64_t{-2}, kMin64}, XENT_SET(logits.outer));
   AddValues(cases, "logits.classes", invalid, {int64_t{-1}, int64_t{0}, kMin64}, XENT_SET(logits.classes));
   AddValues(cases, "logits.inner", invalid, {int64_t{-1}, kMin64}, XENT_SET(logits.inner));
-  AddValues(cases, "logits.inner", XENT_UNSUPPORTED, {int64_t{0}, int64_t{2}, kMax64}, XENT_SET(logits.inner));
+  // Rows side by side would share memory with those of the next step of `outer`.
+  AddValues(cases, "logits.", invalid, {int64_t{2}, int64_t{7}}, XENT_SET(logits.inner));
+  AddValues(cases, "logits.", XENT_SIZE_OVERFLOW, {kMax64},
+            [](Call& call, int64_t inner) {
+              call.logits.inner = inner;
+              call.logits.inner_stride = 64;
+            });
   AddValues(cases, "logits", XENT_SIZE_OVERFLOW, {kMax64, kMax64 / 2, kMax64 / Call::kRowStride + 2, int64_t{1} << 60},
             XENT_SET(logits.outer));
   AddValues(cases, "logits", XENT_SIZE_OVERFLOW, {kMax64, kMax64 / 2 + 1, int64_t{1} << 62},
@@ -72,8 +85,10 @@ void AddStrides(BadCalls* cases) {
   AddValues(cases, "logits.outer_stride", invalid, {int64_t{-1}, int64_t{0}, int64_t{1}, Call::kClasses - 1, kMin64},
             XENT_SET(logits.outer_stride));
   AddValues(cases, "logits", XENT_SIZE_OVERFLOW, {kMax64, kMax64 / 2, int64_t{1} << 62}, XENT_SET(logits.outer_stride));
-  AddValues(cases, "logits.class_stride", XENT_UNSUPPORTED, {int64_t{-1}, int64_t{0}, int64_t{2}, kMax64, kMin64},
-            XENT_SET(logits.class_stride));
+  AddValues(cases, "logits.class_stride", invalid, {int64_t{-1}, int64_t{0}, kMin64}, XENT_SET(logits.class_stride));
+  AddValues(cases, "logits.outer_stride", invalid, {int64_t{2}, int64_t{7}}, XENT_SET(logits.class_stride));
+  AddValues(cases, "logits.class_stride", invalid, {int64_t{14}}, XENT_SET(logits.class_stride));
+  AddValues(cases, "logits.class_stride", XENT_SIZE_OVERFLOW, {kMax64, kMax64 / 8}, XENT_SET(logits.class_stride));
   const auto set_gradient_stride = [](Call& call, int64_t stride) {
     call.outputs.gradient_outer_stride = stride;
     call.outputs.gradient_class_stride = call.outputs.gradient_inner_stride = 1;
@@ -81,44 +96,72 @@ void AddStrides(BadCalls* cases) {
   AddValues(cases, "outputs.gradient_outer_stride", invalid,
             {int64_t{-1}, int64_t{0}, int64_t{1}, Call::kClasses - 1, -Call::kRowStride, kMin64}, set_gradient_stride);
   AddValues(cases, "outputs.gradient", XENT_SIZE_OVERFLOW, {kMax64, kMax64 / 2, int64_t{1} << 62}, set_gradient_stride);
-  AddValues(cases, "outputs.gradient_class_stride", XENT_UNSUPPORTED, {int64_t{-1}, int64_t{0}, int64_t{2}, kMax64},
-            [](Call& call, int64_t stride) {
-              call.outputs.gradient_outer_stride = Call::kRowStride;
-              call.outputs.gradient_class_stride = stride;
-              call.outputs.gradient_inner_stride = 1;
-            });
+  const auto set_gradient_class_stride = [](Call& call, int64_t stride) {
+    call.outputs.gradient_outer_stride = Call::kRowStride;
+    call.outputs.gradient_class_stride = stride;
+    call.outputs.gradient_inner_stride = 1;
+  };
+  AddValues(cases, "outputs.gradient_class_stride", invalid, {int64_t{-1}, int64_t{0}}, set_gradient_class_stride);
+  AddValues(cases, "outputs.gradient_outer_stride", invalid, {int64_t{2}}, set_gradient_class_stride);
+  AddValues(cases, "outputs.gradient_class_stride", XENT_SIZE_OVERFLOW, {kMax64}, set_gradient_class_stride);
+  const auto set_target_stride = [](Call& call, int64_t stride) {
+    call.targets = xent_targets_dense(call.logits.data, call.logits.dtype);
+    call.targets.outer_stride = stride;
+    call.targets.class_stride = call.targets.inner_stride = 1;
+  };
+  AddValues(cases, "targets.outer_stride", invalid, {int64_t{-1}, int64_t{4}}, set_target_stride);
+  AddValues(cases, "targets.outer_stride", XENT_SIZE_OVERFLOW, {kMax64}, set_target_stride);
 }
 
 void AddEnumerators(BadCalls* cases) {
   const auto invalid = XENT_INVALID_ARGUMENT;
   AddValues(cases, "logits.dtype", invalid, {0, 5, -1, 15, 16, 17, 18, 19, 20, 21, 22, 23, 1000, kMax32, kMin32},
             XENT_SET(logits.dtype));
-  AddValues(cases, "targets.dtype", invalid, {0, 1, 2, 3, 4, 5, 15, 23, -1, -16, kMax32, kMin32},
-            XENT_SET(targets.dtype));
-  AddValues(cases, "targets.kind", invalid, {0, 2, 3, -1, kMax32, kMin32}, XENT_SET(targets.kind));
+  const std::initializer_list<int32_t> no_target = {0, 5, 15, 23, -1, -16, kMax32, kMin32};
+  AddValues(cases, "targets.dtype", invalid, no_target, XENT_SET(targets.dtype));
+  AddValues(cases, "targets.kind", invalid, {0, 4, -1, kMax32, kMin32}, XENT_SET(targets.kind));
+  AddValues(cases, "options.denominator", invalid, {-1, 3, kMax32, kMin32}, XENT_SET(options.denominator));
+  AddValues(cases, "options.masked_row", invalid, {-1, 2, kMax32, kMin32}, XENT_SET(options.masked_row));
+  AddValues(cases, "options.smoothing", invalid, {-1, 2, kMax32, kMin32}, XENT_SET(options.smoothing));
+  AddValues(cases, "options.live_classes", invalid, {-1, 2, kMax32, kMin32}, XENT_SET(options.live_classes));
   AddValues(cases, "options.reduction", invalid, {-1, 3, 4, kMax32, kMin32}, XENT_SET(options.reduction));
   AddValues(cases, "options.empty_mean", invalid, {-1, 3, 4, kMax32, kMin32}, XENT_SET(options.empty_mean));
   AddValues(cases, "options.invalid_label", invalid, {-1, 2, 3, kMax32, kMin32}, XENT_SET(options.invalid_label));
   AddValues(cases, "outputs.gradient_dtype", invalid, {-1, 5, 16, 22, 23, kMax32, kMin32},
             XENT_SET(outputs.gradient_dtype));
+  // Another storage type; of halves it may be f32.
   AddValues(cases, "outputs.gradient_dtype", XENT_UNSUPPORTED, {1, 2, 3}, [](Call& call, int32_t step) {
-    call.outputs.gradient_dtype = (call.logits.dtype - 1 + step) % 4 + 1;  // another storage type
+    const int32_t other = (call.logits.dtype - 1 + step) % 4 + 1;
+    const bool is_allowed = other == XENT_F32 && call.logits.dtype != XENT_F64;
+    call.outputs.gradient_dtype = is_allowed ? XENT_F64 : other;
   });
 }
 
 void AddNumbers(BadCalls* cases) {
   const auto invalid = XENT_INVALID_ARGUMENT;
   AddValues(cases, "logits.reserved", invalid, {1, -1, kMax32}, XENT_SET(logits.reserved));
-  AddValues(cases, "targets.reserved", invalid, {1, -1, kMax32}, XENT_SET(targets.reserved));
+  AddValues(cases, "targets.rest", invalid, {2, -1, kMax32}, XENT_SET(targets.rest));
+  AddValues(cases, "targets.per_row", invalid, {int64_t{-1}, kMin64}, XENT_SET(targets.per_row));
   AddValues(cases, "options.reserved", invalid, {1, -1, kMax32}, XENT_SET(options.reserved));
   AddValues(cases, "options.num_threads", invalid, {-1, -2, kMin32}, XENT_SET(options.num_threads));
   AddValues(cases, "options.upstream", invalid, {kInf, -kInf, std::numeric_limits<double>::quiet_NaN()},
             XENT_SET(options.upstream));
-  AddValues(cases, "targets.struct_size", XENT_VERSION_MISMATCH, {0, -1, 8, 23, 25, 32, kMax32},
+  AddRange(cases, "options.scale", {0.0, -1.0, 1e-320}, XENT_SET(options.scale));
+  AddRange(cases, "options.softcap", {-1e-300, -1.0}, XENT_SET(options.softcap));
+  AddRange(cases, "options.label_smoothing", {-0.1, 1.0000001}, XENT_SET(options.label_smoothing));
+  AddRange(cases, "options.z_loss", {}, XENT_SET(options.z_loss));
+  AddRange(cases, "options.entropy_weight", {}, XENT_SET(options.entropy_weight));
+  AddRange(cases, "options.focal_gamma", {-1.0}, XENT_SET(options.focal_gamma));
+  AddRange(cases, "options.denominator_value", {1.0, -1.0}, XENT_SET(options.denominator_value));
+  AddRange(cases, "options.denominator_value", {-1.0}, [](Call& call, double value) {
+    call.options.denominator = XENT_DENOMINATOR_GIVEN;
+    call.options.denominator_value = value;
+  });
+  AddValues(cases, "targets.struct_size", XENT_VERSION_MISMATCH, {0, -1, 8, 24, 63, 65, 72, kMax32},
             XENT_SET(targets.struct_size));
-  AddValues(cases, "options.struct_size", XENT_VERSION_MISMATCH, {0, -1, 8, 24, 71, 73, 80, kMax32},
+  AddValues(cases, "options.struct_size", XENT_VERSION_MISMATCH, {0, -1, 72, 191, 193, 200, kMax32},
             XENT_SET(options.struct_size));
-  AddValues(cases, "outputs.struct_size", XENT_VERSION_MISMATCH, {0, -1, 8, 24, 103, 105, 112, kMax32},
+  AddValues(cases, "outputs.struct_size", XENT_VERSION_MISMATCH, {0, -1, 104, 151, 153, 160, kMax32},
             XENT_SET(outputs.struct_size));
   const auto set_runner = [](auto change) {
     return [change](Call& call, auto value) {
@@ -141,7 +184,21 @@ void AddCombinations(BadCalls* cases, CallMode mode) {
   if (mode == CallMode::kWithRowState) {
     cases->push_back({"options.lse", XENT_INVALID_ARGUMENT, [](Call& call) { call.options.lse = call.outputs.lse; }});
   }
+  const auto unsupported = [&](const char* argument, auto set) {
+    cases->push_back({argument, XENT_UNSUPPORTED, set});
+  };
+  if (mode == CallMode::kFullDense || mode == CallMode::kFullSparse) {
+    unsupported("options.focal_gamma", [](Call& call) { call.options.focal_gamma = 2; });
+    unsupported("options.smoothing", [](Call& call) { call.options.smoothing = XENT_SMOOTHING_OTHERS; });
+    unsupported("outputs.probability", [](Call& call) { call.outputs.probability = call.arena().data(); });
+    unsupported("log_probability", [](Call& call) { call.outputs.log_probability = call.arena().data(); });
+    unsupported("correct", [](Call& call) { call.outputs.correct = reinterpret_cast<int64_t*>(call.arena().data()); });
+  }
   if (mode != CallMode::kWithLse) return;
+  unsupported("options.lse", [](Call& call) { call.options.z_loss = 1e-4; });
+  unsupported("options.lse", [](Call& call) { call.options.focal_gamma = 2; });
+  unsupported("options.lse", [](Call& call) { call.options.scale = 2; });
+  unsupported("options.lse", [](Call& call) { call.options.label_smoothing = 0.1; });
   const auto scratch = [](Call& call) { return call.arena().data(); };
   const auto add = [&](auto set) {
     cases->push_back({"options.lse", XENT_UNSUPPORTED, [=](Call& call) { set(call, scratch(call)); }});
@@ -151,6 +208,12 @@ void AddCombinations(BadCalls* cases, CallMode mode) {
   add([](Call& call, void* at) { call.outputs.row_loss = at; });
   add([](Call& call, void* at) { call.outputs.lse = at; });
   add([](Call& call, void* at) { call.outputs.row_state = static_cast<xent_row_state*>(at); });
+  add([](Call& call, void* at) { call.outputs.entropy = at; });
+  add([](Call& call, void* at) { call.outputs.probability = at; });
+  add([](Call& call, void* at) { call.outputs.log_probability = at; });
+  add([](Call& call, void* at) { call.outputs.argmax = static_cast<int64_t*>(at); });
+  add([](Call& call, void* at) { call.outputs.correct = static_cast<int64_t*>(at); });
+  add([](Call& call, void* at) { call.outputs.z_loss = static_cast<double*>(at); });
 }
 
 // Buffer `moved` of the call at a distance from buffer `other`.
@@ -228,7 +291,8 @@ TEST(Arguments, EveryBadOneHasItsStatusAndSentenceAndNothingIsWritten) {
   int64_t count = 0;
   for (const xent_dtype storage : kStorageTypes) {
     for (const xent_dtype label_type : {XENT_I64, XENT_U8, XENT_I16}) {
-      for (const CallMode mode : {CallMode::kPlain, CallMode::kWithRowState, CallMode::kWithLse}) {
+      for (const CallMode mode : {CallMode::kPlain, CallMode::kWithRowState, CallMode::kWithLse, CallMode::kFull,
+                                  CallMode::kFullDense, CallMode::kFullSparse}) {
         SCOPED_TRACE(testing::Message() << TypeName(storage) << " logits, " << TypeName(label_type) << " labels, mode "
                                         << static_cast<int>(mode));
         count += CheckAll(storage, label_type, mode);

@@ -23,7 +23,8 @@ namespace {
 constexpr xent_dtype kTypes[] = {XENT_F32, XENT_F64, XENT_BF16, XENT_F16};
 
 // The gradient of rows x classes logits whose bytes count up: no NaN in any storage type.
-std::vector<unsigned char> Gradient(xent_dtype dtype, int64_t rows, int64_t classes, int32_t threads) {
+std::vector<unsigned char> Gradient(xent_dtype dtype, int64_t rows, int64_t classes, int32_t threads,
+                                    double smoothing = 0) {
   const size_t size = static_cast<size_t>(rows * classes * xent_dtype_size(dtype));
   std::vector<unsigned char> logits(size), gradient(size);
   for (size_t i = 0; i < size; ++i) logits[i] = static_cast<unsigned char>(i % 61);
@@ -32,6 +33,9 @@ std::vector<unsigned char> Gradient(xent_dtype dtype, int64_t rows, int64_t clas
   const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
   xent_softmax_options options = xent_softmax_options_default();
   options.num_threads = threads;
+  options.label_smoothing = smoothing;
+  options.focal_gamma = smoothing;
+  options.softcap = smoothing;
   xent_softmax_outputs outputs = xent_softmax_outputs_none();
   outputs.gradient = gradient.data();
   if (xent_softmax_cross_entropy(&x, &targets, &options, &outputs) != XENT_OK) std::abort();
@@ -94,7 +98,7 @@ int FirstCall() {
   return 0;
 }
 
-// Every way through the library: rows that are staged, long rows, rows shared by columns, arrays; one thread and four.
+// Every way through the library: rows that are staged, long rows, rows shared by columns, terms per class, arrays; one thread and four.
 void* CallEverything(void*) {
   for (int32_t i = 0; i < xent_isa_count(); ++i) {
     if (xent_isa_supported(i) == 0 || xent_isa_cap(xent_isa_name(i)) != XENT_OK) continue;
@@ -103,6 +107,8 @@ void* CallEverything(void*) {
         Gradient(dtype, 3000, 100, threads);
         Gradient(dtype, 100, 3000, threads);
         Gradient(dtype, 2, 300000, threads);
+        Gradient(dtype, 100, 10, threads, 0.1);
+        Gradient(dtype, 10, 3000, threads, 0.1);
         MapBytes(dtype, 1 << 20, threads);
       }
     }

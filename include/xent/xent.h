@@ -145,8 +145,9 @@ XENT_API int32_t xent_dtype_size(xent_dtype dtype);
 
 /* Logits x[o][j][i], o in [0, outer), class j in [0, classes), i in [0, inner), at
  * data + o * outer_stride + j * class_stride + i * inner_stride, strides in elements. There are outer * inner rows
- * of `classes` logits each; row r is (o, i) with r = o * inner + i.
- * This version takes inner == 1 and class_stride == 1: matrices [rows, classes], rows padded or not. */
+ * of `classes` logits each; row r is (o, i) with r = o * inner + i. So [N, C], [N, C, H, W] (inner = H * W), class-major
+ * matrices and padded rows are one case. Strides are positive where a dimension has more than one element, and no two
+ * elements share memory. */
 typedef struct xent_logits {
   const void* data;
   xent_dtype dtype; /* XENT_F32, XENT_F64, XENT_BF16 or XENT_F16 */
@@ -180,16 +181,50 @@ static inline xent_logits xent_logits_rows(const void* data, xent_dtype dtype, i
   return xent_logits_strided(data, dtype, rows, classes, classes);
 }
 
-/* What each row should be. This version knows labels: one class per row, as integers. */
+/* [outer, classes, inner] without gaps, as deep learning frameworks store images: [N, C, H, W] with inner = H * W. */
+static inline xent_logits xent_logits_channels(const void* data, xent_dtype dtype, int64_t outer, int64_t classes,
+                                               int64_t inner) {
+  xent_logits logits;
+  logits.data = data;
+  logits.dtype = dtype;
+  logits.reserved = 0;
+  logits.outer = outer;
+  logits.classes = classes;
+  logits.inner = inner;
+  logits.outer_stride = classes * inner;
+  logits.class_stride = inner;
+  logits.inner_stride = 1;
+  return logits;
+}
+
+/* What each row should be: a class, or weights of classes. */
 typedef int32_t xent_target_kind;
-enum { XENT_TARGET_LABELS = 1 };
+enum {
+  XENT_TARGET_LABELS = 1, /* one class per row */
+  XENT_TARGET_DENSE = 2,  /* t[o][j][i] >= 0 for every class; a row need not sum to 1 */
+  XENT_TARGET_SPARSE = 3  /* `per_row` pairs of class and weight per row; other classes have `rest` */
+};
+
+/* What the classes have that a sparse target does not name. */
+typedef int32_t xent_rest;
+enum {
+  XENT_REST_DROP = 0,  /* nothing */
+  XENT_REST_SPREAD = 1 /* what the weights lack to 1, in equal parts */
+};
 
 typedef struct xent_targets {
   int32_t struct_size; /* sizeof(xent_targets) */
   xent_target_kind kind;
-  const void* data; /* labels: outer * inner integers, densely packed */
-  xent_dtype dtype; /* labels: XENT_U8, _I8, _U16, _I16, _I32, _U32 or _I64 */
-  int32_t reserved; /* 0 */
+  const void* data; /* labels: outer * inner integers. Dense: weights. Sparse: classes [outer * inner, per_row]; those
+                       equal to ignore_index are left out, and so is a row that has no others */
+  xent_dtype dtype; /* dense: XENT_F32, _F64, _BF16 or _F16; else: XENT_U8, _I8, _U16, _I16, _I32, _U32 or _I64 */
+  xent_rest rest;   /* sparse; else 0 */
+  int64_t outer_stride; /* dense, in elements, as for logits; all three 0: [outer, classes, inner] without gaps */
+  int64_t class_stride;
+  int64_t inner_stride;
+  int64_t per_row;     /* sparse: pairs of a row, at least 1; else 0 */
+  const void* weights; /* sparse: [outer * inner, per_row], not negative; float for f32, bf16 and f16 logits, double for
+                          f64 logits. Weights of a class that stands twice add up. Else NULL */
 } xent_targets;
 
 static inline xent_targets xent_targets_labels(const void* data, xent_dtype dtype) {
@@ -198,19 +233,49 @@ static inline xent_targets xent_targets_labels(const void* data, xent_dtype dtyp
   targets.kind = XENT_TARGET_LABELS;
   targets.data = data;
   targets.dtype = dtype;
-  targets.reserved = 0;
+  targets.rest = XENT_REST_DROP;
+  targets.outer_stride = 0;
+  targets.class_stride = 0;
+  targets.inner_stride = 0;
+  targets.per_row = 0;
+  targets.weights = NULL;
+  return targets;
+}
+
+static inline xent_targets xent_targets_dense(const void* data, xent_dtype dtype) {
+  xent_targets targets = xent_targets_labels(data, dtype);
+  targets.kind = XENT_TARGET_DENSE;
+  return targets;
+}
+
+static inline xent_targets xent_targets_sparse(const void* classes, xent_dtype dtype, const void* weights,
+                                               int64_t per_row, xent_rest rest) {
+  xent_targets targets = xent_targets_labels(classes, dtype);
+  targets.kind = XENT_TARGET_SPARSE;
+  targets.rest = rest;
+  targets.per_row = per_row;
+  targets.weights = weights;
   return targets;
 }
 
 /* How row losses become one number. */
 typedef int32_t xent_reduction;
 enum {
-  XENT_REDUCTION_MEAN = 0, /* sum over the counted rows, divided by their number */
+  XENT_REDUCTION_MEAN = 0, /* the sum divided by the denominator */
   XENT_REDUCTION_SUM = 1,
   XENT_REDUCTION_NONE = 2 /* row losses stand for themselves; `total` is their sum */
 };
 
-/* What a mean over no counted rows is. The gradient is all zero in every case. */
+/* What a mean divides by. */
+typedef int32_t xent_denominator;
+enum {
+  XENT_DENOMINATOR_WEIGHT = 0, /* the sum over counted rows of row weight times the label's class weight; without
+                                  weights their number. Dense and sparse targets: the sum of the row weights */
+  XENT_DENOMINATOR_ROWS = 1,   /* the number of counted rows */
+  XENT_DENOMINATOR_GIVEN = 2   /* options.denominator_value: a batch that comes in pieces has the same for all */
+};
+
+/* What a mean is whose denominator is 0. The gradient is all zero in every case. */
 typedef int32_t xent_empty_mean;
 enum {
   XENT_EMPTY_MEAN_NAN = 0,
@@ -225,6 +290,20 @@ enum {
   XENT_INVALID_LABEL_NAN = 1    /* that row counts, and its loss and gradient are NaN */
 };
 
+/* What a row is whose classes are all at -inf. */
+typedef int32_t xent_masked_row;
+enum {
+  XENT_MASKED_ROW_NAN = 0, /* loss, lse and gradient are NaN */
+  XENT_MASKED_ROW_ZERO = 1 /* loss and gradient are 0, lse is -inf */
+};
+
+/* Where label smoothing puts its share eps. */
+typedef int32_t xent_smoothing;
+enum {
+  XENT_SMOOTHING_UNIFORM = 0, /* (1 - eps) * target + eps / classes (Szegedy et al. 2016) */
+  XENT_SMOOTHING_OTHERS = 1   /* labels: 1 - eps, every other class eps / (classes - 1) */
+};
+
 /* What a call found out about one row, for a later backward call on the same logits. Opaque: save it, copy it,
  * hand it back to a library of the same minor version. */
 typedef struct xent_row_state {
@@ -233,6 +312,7 @@ typedef struct xent_row_state {
 
 /* --------------------------------------------------- softmax cross-entropy */
 
+/* Arrays with one element per row or class are float for f32, bf16 and f16 logits, double for f64 logits. */
 typedef struct xent_softmax_options {
   int32_t struct_size; /* sizeof(xent_softmax_options) */
   xent_reduction reduction;
@@ -244,16 +324,35 @@ typedef struct xent_softmax_options {
   int32_t num_threads;  /* at most so many threads; 0: xent_num_threads() */
   int32_t reserved;     /* 0 */
   const xent_parallel_runner* runner; /* NULL: OpenMP. With a runner, num_threads 0 means its concurrency */
-  const xent_row_state* row_state;    /* one per row, from outputs.row_state of a call on the same logits and
-                                         labels: the forward pass is skipped at no loss of accuracy. NULL: none */
-  const void* lse; /* the log-sum-exp of each row, from anywhere, in the type of row losses: the gradient's
-                      normaliser is taken from it, and only the gradient and the counts may be asked for.
-                      Its elements have an error of (4 + |lse|) ULP; an lse far from the row's own means nothing.
+  const xent_row_state* row_state;    /* one per row, from outputs.row_state of a call on the same logits, labels and
+                                         options: the forward pass is skipped at no loss of accuracy, where the options
+                                         allow it. NULL: none */
+  const void* lse; /* the log-sum-exp of each row, from anywhere: the gradient's normaliser is taken from it, and only
+                      the gradient and the counts may be asked for. Labels only, with weights and upstream factors.
+                      Elements have an error of (4 + |lse|) ULP; an lse far from the row's own means nothing.
                       NULL: none. Not with row_state */
+  xent_denominator denominator;
+  xent_masked_row masked_row;
+  double denominator_value;   /* with XENT_DENOMINATOR_GIVEN: finite, not negative; else 0 */
+  const void* class_weight;   /* one per class, multiplies that class's term; not negative. NULL: 1 */
+  const void* row_weight;     /* one per row, multiplies the row's loss. A row of weight 0 is not read; it counts.
+                                 NULL: 1 */
+  const uint8_t* row_mask;    /* one per row; rows that have 0 are ignored. NULL: none is */
+  double scale;               /* z = scale * x takes the place of the logits; positive and finite. Temperature T: 1/T */
+  double softcap;             /* c > 0: z = c * tanh(scale * x / c). -inf stays -inf. 0: none */
+  double label_smoothing;     /* eps in [0, 1] */
+  xent_smoothing smoothing;
+  int32_t live_classes;       /* 1: smoothing leaves out classes at -inf. Else 0 */
+  double z_loss;              /* lambda: adds lambda * lse^2 to each row (Chowdhery et al. 2022) */
+  double entropy_weight;      /* beta: subtracts beta * entropy from each row */
+  double focal_gamma;         /* g >= 0: multiplies the cross-entropy by (1 - p_y)^g (Lin et al. 2017). Labels only */
+  const void* row_upstream;   /* one per row, multiplies upstream. NULL: 1 */
+  const void* lse_upstream;   /* one per row, d(objective) / d(lse): added to the gradient as it is. NULL: 0 */
+  const void* entropy_upstream; /* one per row, d(objective) / d(entropy), likewise. NULL: 0 */
 } xent_softmax_options;
 
-/* The defaults: mean, NaN for an empty mean, an error for an invalid label, ignore_index -100, upstream 1, threads
- * as the process has them, no runner, no saved state. */
+/* The defaults: mean over the weights, NaN for an empty mean, an error for an invalid label, ignore_index -100,
+ * upstream 1, scale 1, threads as the process has them; everything else is off. */
 static inline xent_softmax_options xent_softmax_options_default(void) {
   xent_softmax_options options;
   options.struct_size = (int32_t)sizeof(xent_softmax_options);
@@ -267,26 +366,49 @@ static inline xent_softmax_options xent_softmax_options_default(void) {
   options.runner = NULL;
   options.row_state = NULL;
   options.lse = NULL;
+  options.denominator = XENT_DENOMINATOR_WEIGHT;
+  options.masked_row = XENT_MASKED_ROW_NAN;
+  options.denominator_value = 0.0;
+  options.class_weight = NULL;
+  options.row_weight = NULL;
+  options.row_mask = NULL;
+  options.scale = 1.0;
+  options.softcap = 0.0;
+  options.label_smoothing = 0.0;
+  options.smoothing = XENT_SMOOTHING_UNIFORM;
+  options.live_classes = 0;
+  options.z_loss = 0.0;
+  options.entropy_weight = 0.0;
+  options.focal_gamma = 0.0;
+  options.row_upstream = NULL;
+  options.lse_upstream = NULL;
+  options.entropy_upstream = NULL;
   return options;
 }
 
 /* Where results go. NULL: not computed, at no cost. Row arrays have outer * inner elements: float for f32, bf16 and
- * f16 logits, double for f64 logits. */
+ * f16 logits, double for f64 logits, where nothing else is said. */
 typedef struct xent_softmax_outputs {
   int32_t struct_size;       /* sizeof(xent_softmax_outputs) */
-  xent_dtype gradient_dtype; /* 0 or the logits' dtype */
+  xent_dtype gradient_dtype; /* 0 or the logits' dtype, or XENT_F32 for bf16 and f16 logits */
   double* total;             /* the reduced loss */
   double* sum;               /* the sum of the row losses, whatever the reduction */
   double* denominator;       /* what a mean divides by */
   int64_t* counted;          /* rows that are not ignored */
   int64_t* ignored;          /* rows that are */
   void* row_loss;            /* loss of each row, 0 for ignored rows */
-  void* lse;                 /* log(sum_j exp(x_j)) of each row, 0 for ignored rows */
-  void* gradient;            /* d(objective) / d(logits); may be logits.data itself with equal strides */
+  void* lse;                 /* log(sum_j exp(z_j)) of each row, 0 for ignored rows */
+  void* gradient;            /* d(objective) / d(logits); may be logits.data itself with equal strides and dtype */
   int64_t gradient_outer_stride; /* all three 0: as the logits */
   int64_t gradient_class_stride;
   int64_t gradient_inner_stride;
   xent_row_state* row_state; /* one per row */
+  void* entropy;             /* -sum_j p_j log p_j of each row, 0 for rows that are not read */
+  void* probability;         /* p_y of each row's label, likewise. Labels only, as are the next two */
+  void* log_probability;     /* log p_y */
+  int64_t* correct;          /* rows whose label has the largest logit (the first of equals) */
+  int64_t* argmax;           /* the first class of the largest logit of each row; -1 for rows that are not read or are NaN */
+  double* z_loss;            /* the part of `sum` that options.z_loss makes */
 } xent_softmax_outputs;
 
 /* No output asked for. */
@@ -306,17 +428,31 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
   outputs.gradient_class_stride = 0;
   outputs.gradient_inner_stride = 0;
   outputs.row_state = NULL;
+  outputs.entropy = NULL;
+  outputs.probability = NULL;
+  outputs.log_probability = NULL;
+  outputs.correct = NULL;
+  outputs.argmax = NULL;
+  outputs.z_loss = NULL;
   return outputs;
 }
 
-/* Cross-entropy of softmax(logits) against labels, with its gradient.
+/* Cross-entropy of softmax(logits) against targets, with its gradient.
  *
  * For a row of logits x[0..K) with label y:
  *     lse    = log sum_j exp(x_j)
  *     loss   = lse - x_y
  *     d loss / d x_j = exp(x_j - lse) - (j == y)
  * (Bridle 1990; computed without the subtractions, so that confident rows keep their relative accuracy.)
- * The gradient is d loss / d x_j times upstream, and divided by the number of counted rows for a mean.
+ * The gradient is d loss / d x_j times upstream, and divided by the denominator for a mean.
+ *
+ * With all options, z_j = scale * x_j or c * tanh(scale * x_j / c), p_j = exp(z_j - lse), t the target after smoothing,
+ * w, v the weights of class and row, and the entropy H = -sum_j p_j log p_j, the loss of a row is
+ *     v * ((1 - p_y)^gamma * sum_j w_j t_j (lse - z_j) + lambda * lse^2 - beta * H).
+ * The gradient is that of upstream * row_upstream * loss / denominator + lse_upstream * lse + entropy_upstream * H.
+ * Weights, mask, policies, z-loss, focal factor and upstream factors cost next to nothing beside labels and rows whose
+ * classes lie side by side; everything else (other targets and layouts, scale, softcap, smoothing, entropy, argmax,
+ * correct, a gradient of another type) is computed in f64 and takes several times as long in this version.
  *
  * Errors against the exact value, in units in the last place, for any finite logits, at every confidence. Largest seen
  * over a million rows of 28 kinds: loss 1.6 (f32), 2.1 (bf16 and f16 logits) or 3.3 (f64); gradient elements, the
@@ -324,18 +460,25 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  * |lse - max x_j|. Rows built so that every rounding errs the same way may exceed that by about one. bf16 and f16
  * gradients are rounded once, to nearest even, from f32. The gradient's figures hold where upstream divided by the
  * denominator is a normal number.
+ * With options: loss 4 (f32) or 6 (f64), and 2 gamma more; entropy likewise; gradient elements 4 (f32) or 8 (f64), and
+ * 2 gamma more, of the sum of the magnitudes of their terms where a target is subtracted or terms of other signs are
+ * added. Of f64 logits, scale and softcap round z to double first.
  * A probability below 2^-126 (f64: 2^-1022) of its row counts as 0 in the gradient.
  *
  * Special values: a class at -inf has probability 0 and gradient 0; if it is the label, the loss is +inf and the
- * gradient finite. A row that holds NaN or +inf, or nothing but -inf, has NaN loss, lse and gradient; other rows are
- * not touched by it. rows = 0 is allowed (then classes may be 0); classes = 0 with rows is an error.
+ * gradient finite. A row that holds NaN or +inf, or nothing but -inf (see masked_row), has NaN loss, lse and gradient;
+ * other rows are not touched by it. A target or weight of 0 makes 0 of an infinite lse - z_j; a dense or sparse target
+ * that is negative or NaN makes its row NaN. rows = 0 is allowed (then classes may be 0); classes = 0 with rows is an
+ * error.
  *
- * Reads: logits and labels, each row once from memory (twice if it exceeds the cache and a gradient is asked for). All
- *   labels are checked before a logit is touched. Ignored rows are not read.
+ * Reads: logits and targets, each row once from memory (twice if it exceeds the cache and a gradient is asked for). All
+ *   labels are checked before a logit is touched. Ignored rows, and rows of weight 0, are not read.
  * Writes: what is not NULL in outputs. Rows may be padded; padding is neither read nor written.
- * Aliases: gradient may be exactly the logits' memory, with the same strides. No other overlap.
+ * Aliases: gradient may be exactly the logits' memory, with the same strides and dtype. No other overlap.
  * Threads: up to num_threads, or the caller's runner.
  * Errors: every status but XENT_OUT_OF_MEMORY. options may be NULL (the defaults); no other pointer to a struct may.
+ *   XENT_UNSUPPORTED: focal_gamma, XENT_SMOOTHING_OTHERS, probability, log_probability or correct without labels;
+ *   options.lse with what it does not go with.
  * Since: 0.1 */
 XENT_API xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_targets* targets,
                                                 const xent_softmax_options* options,

@@ -194,6 +194,13 @@ void Widen(const void* logits, int64_t n, double* values) {
   std::copy(computed, computed + n, values);
 }
 
+template <class T>
+void Narrow(const double* values, int64_t n, void* out) {
+  Compute<T> computed[kWiden];
+  for (int64_t i = 0; i < n; ++i) computed[i] = static_cast<Compute<T>>(values[i]);
+  Map(computed, n, Itself(), static_cast<T*>(out));
+}
+
 // ---- gradients
 
 // The factor that turns e^x into a gradient element; 0 if the row must be scaled in two steps: where the factor is no
@@ -332,7 +339,7 @@ void FinishWrite(PendingWrite* pending) {
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, Gather<T>, Widen<T>};
+  return {StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, Gather<T>, Widen<T>, Narrow<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {

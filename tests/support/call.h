@@ -12,8 +12,9 @@
 
 namespace xent_test {
 
-// Which inputs a call has besides logits and labels. A saved lse allows fewer outputs.
-enum class CallMode { kPlain, kWithRowState, kWithLse };
+// Which inputs a call has besides logits and targets. A saved lse allows fewer outputs. kFull: every array that can be
+// given and every output, of labels, or of dense or sparse targets.
+enum class CallMode { kPlain, kWithRowState, kWithLse, kFull, kFullDense, kFullSparse };
 
 // A buffer of a call, under the name that messages give it.
 struct CallBuffer {
@@ -32,6 +33,7 @@ class Call {
   static constexpr int64_t kRows = 3;
   static constexpr int64_t kClasses = 5;
   static constexpr int64_t kRowStride = 7;
+  static constexpr int64_t kPerRow = 2;
 
   Call(xent_dtype storage, xent_dtype label_type, CallMode mode);
   Call(const Call&) = delete;
@@ -59,6 +61,7 @@ class Call {
   void* Buffer(int64_t index);
   void PlaceOutputs();
   void SaveForward();
+  void GiveEverything();
 
   CallMode mode_;
   Bytes arena_;

@@ -1,0 +1,101 @@
+// What rows of doubles are folded into and mapped to when every class has a term of its own: targets, entropies.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lib/simd/terms.cc"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "lib/kernels.h"
+#include "lib/simd/loops-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+void FindLargest(const double* z, int64_t n, double* value, int64_t* index) {
+  Itself itself;
+  MaxAccumulator<double> largest;
+  Fold<false>(z, n, -1, itself, largest, static_cast<double*>(nullptr));
+  *value = largest.Finish();
+  const bool is_number = *value < std::numeric_limits<double>::infinity();
+  *index = is_number ? std::find(z, z + n, *value) - z : 0;
+}
+
+// Weights times how far each z lies below `top`. A weight of 0 makes 0, of an infinite gap too.
+struct WeightedGap {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> weight, int64_t i) const {
+    const auto gap = hn::Sub(hn::Set(d, top), hn::LoadU(d, z + i));
+    return hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), hn::Mul(weight, gap));
+  }
+
+  const double* z;
+  double top;
+};
+
+double SumOf(const double* x, int64_t n, int64_t without) {
+  Itself itself;
+  DoublesSum sum;
+  Fold<false>(x, n, without, itself, sum, static_cast<double*>(nullptr));
+  double high, low;
+  sum.Finish(&high, &low);
+  return high + low;
+}
+
+double SumOfGaps(const double* weights, const double* z, int64_t n, double top) {
+  WeightedGap gap = {z, top};
+  DoublesSum sum;
+  Fold<false>(weights, n, -1, gap, sum, static_cast<double*>(nullptr));
+  double high, low;
+  sum.Finish(&high, &low);
+  return high < std::numeric_limits<double>::infinity() ? high + low : high;
+}
+
+// p (a - d (gap + top - z)) - b u, times the slope of z; a class of probability 0 has no first term.
+struct GradientElement {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) const {
+    const auto zero = hn::Zero(d);
+    auto factor = hn::Set(d, terms.a);
+    if (terms.d != 0.0) {
+      const auto gap = hn::Add(hn::Set(d, terms.gap), hn::Sub(hn::Set(d, terms.top), hn::LoadU(d, z + i)));
+      factor = hn::NegMulAdd(hn::Set(d, terms.d), gap, factor);
+    }
+    auto element = hn::IfThenZeroElse(hn::Eq(p, zero), hn::Mul(p, factor));
+    if (u != nullptr) element = hn::NegMulAdd(hn::Set(d, terms.b), hn::LoadU(d, u + i), element);
+    return slopes == nullptr ? element : hn::Mul(element, hn::LoadU(d, slopes + i));
+  }
+
+  const GradientTerms& terms;
+  const double* z;
+  const double* u;
+  const double* slopes;
+};
+
+void CombineTerms(const GradientTerms& terms, const double* p, const double* z, const double* u, const double* slopes,
+                  int64_t n, double* out) {
+  Map(p, n, GradientElement{terms, z, u, slopes}, out);
+}
+
+const TermKernels& ChooseTerms() {
+  static constexpr TermKernels kKernels = {FindLargest, SumOf, SumOfGaps, CombineTerms};
+  return kKernels;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace xent {
+
+const TermKernels& TermKernelsFor(int isa) {
+  static constexpr decltype(&HWY_STATIC_DISPATCH(ChooseTerms)) kTable[] = {HWY_CHOOSE_TARGET_LIST(ChooseTerms),
+                                                                           HWY_CHOOSE_FALLBACK(ChooseTerms)};
+  return kTable[isa]();
+}
+
+}  // namespace xent
+#endif  // HWY_ONCE

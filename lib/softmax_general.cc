@@ -1,0 +1,335 @@
+// Rows are widened to doubles z = scale * x (or softcapped), piece by piece, and the class of the largest is left out of
+// the sums: with max = z_h and T = sum of e^(z_j - max), j != h,
+//   lse - z_j = log1p(T) + (max - z_j)       sum_j u_j (lse - z_j) = U log1p(T) + sum_j u_j (max - z_j)
+//   H = log1p(T) + sum_j p_j (max - z_j)
+// in which no term is negative, so that nothing cancels. A piece is several short rows or a part of a long one. What is
+// needed of it is computed anew in each pass over the row: doubles of a whole long row would not fit the cache.
+#include "lib/softmax_general.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "lib/isa.h"
+#include "lib/row_state.h"
+#include "lib/softmax_rows.h"
+#include "lib/softmax_totals.h"
+#include "lib/target_terms.h"
+#include "lib/targets.h"
+#include "lib/wide_rows.h"
+
+namespace xent {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// A tile of rows and the piece of them that is at work.
+struct Work {
+  Rows rows;
+  double max[kTileRows];
+  int64_t largest[kTileRows];
+  int64_t live[kTileRows];         // classes that are not at -inf
+  double label_logit[kTileRows];
+  double top_probability[kTileRows];  // p of the class left out
+  bool has_probabilities;          // of the piece
+  Piece piece;
+  double stage[kPieceRoom];
+  double factors[kPieceRoom];
+  double probabilities[kPieceRoom];
+  double targets[kPieceRoom];
+};
+
+class General {
+ public:
+  General(const SoftmaxTask& task, const Team& team)
+      : task_(task),
+        team_(team),
+        isa_slot_(IsaChosen().slot),
+        doubles_(SoftmaxKernelsFor(isa_slot_, Dtype::kF64)),
+        math_(MathKernelsFor(isa_slot_)),
+        terms_(TermKernelsFor(isa_slot_)),
+        wide_(task, isa_slot_),
+        targets_(task),
+        tile_rows_(std::min(kTileRows, std::max<int64_t>(kPiece / std::max<int64_t>(task.logits.classes, 1), 1))) {}
+
+  bool Run() {
+    Totals totals;
+    const int64_t rows = task_.logits.rows;
+    const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_tile, Totals* parts) {
+      alignas(64) Work work;
+      StartRows(task_, std::min(tile_rows_, rows), &work.rows);
+      for (int64_t lot = first_lot; lot < last_lot; ++lot) {
+        for (int64_t tile = first_tile(lot); tile < first_tile(lot + 1); ++tile) {
+          const int64_t first = tile * tile_rows_;
+          RunTile(first, std::min(tile_rows_, rows - first), &work, &parts[lot]);
+        }
+      }
+    };
+    const int64_t tiles = (rows + tile_rows_ - 1) / tile_rows_;
+    if (WantsRows(task_) && rows > 0 && !RunLots(team_, tiles, range, &totals)) return false;
+    WriteTotals(task_, totals);
+    return true;
+  }
+
+ private:
+  void RunTile(int64_t first, int64_t count, Work* work, Totals* totals) const;
+  template <class Body>
+  void ForPieces(Work* work, bool wants_slopes, const Body& body) const;
+  void FindLargest(Work* work) const;
+  void FindStates(Work* work) const;
+  void FindMarks(Work* work) const;
+  void FindTargets(Work* work) const;
+  void FindEntropies(Work* work) const;
+  void FindProbabilities(Work* work) const;
+  void WriteClasses(const Work& work, Totals* totals) const;
+  void WriteGradient(Work* work) const;
+
+  bool WantsEntropy() const {
+    return task_.outputs.entropy != nullptr || task_.options.entropy_weight != 0.0 ||
+           task_.options.entropy_upstream != nullptr;
+  }
+  bool IsOnePiece() const { return task_.logits.classes <= kPiece; }
+
+  const SoftmaxTask& task_;
+  const Team team_;
+  const int isa_slot_;
+  const SoftmaxKernels& doubles_;
+  const MathKernels& math_;
+  const TermKernels& terms_;
+  const WideRows wide_;
+  const TargetTerms targets_;
+  const int64_t tile_rows_;
+};
+
+void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) const {
+  Rows& rows = work->rows;
+  LoadRows(task_, first, count, &rows);
+  FindLargest(work);
+  FindStates(work);
+  AddLeftOut(math_, &rows);
+  FindTotals(&rows);
+  for (int64_t r = 0; r < count; ++r) rows.lse[r] = std::isnan(rows.gap[r]) ? kNaN : work->max[r] + rows.gap[r];
+  FindRest(&rows);
+  FindProbability(&rows);
+  FindMarks(work);
+  FindTargets(work);
+  FindEntropies(work);
+  FindLosses(task_, math_, &rows);
+  WriteRows(task_, rows, tile_rows_, totals);
+  WriteClasses(*work, totals);
+  if (task_.outputs.gradient != nullptr) WriteGradient(work);
+}
+
+// body() for each piece of the tile, widened and transformed. A single piece still is.
+template <class Body>
+void General::ForPieces(Work* work, bool wants_slopes, const Body& body) const {
+  for (int64_t begin = 0; begin < task_.logits.classes; begin += kPiece) {
+    if (!IsOnePiece()) {
+      wide_.Load(work->rows, begin, std::min(kPiece, task_.logits.classes - begin), &work->piece);
+      wide_.Transform(work->rows, wants_slopes, &work->piece);
+      work->has_probabilities = false;
+    }
+    body();
+  }
+}
+
+// Of logits as they are: a cap may make equals of the largest.
+void General::FindLargest(Work* work) const {
+  Rows& rows = work->rows;
+  Piece& piece = work->piece;
+  double largest[kTileRows];
+  std::fill(largest, largest + rows.count, -kInfinity);
+  for (int64_t r = 0; r < rows.count; ++r) {
+    work->max[r] = -kInfinity;
+    work->largest[r] = work->live[r] = 0;
+    work->label_logit[r] = 0.0;
+  }
+  for (int64_t begin = 0; begin < task_.logits.classes; begin += kPiece) {
+    wide_.Load(rows, begin, std::min(kPiece, task_.logits.classes - begin), &piece);
+    double value[kTileRows];
+    int64_t index[kTileRows];
+    for (int64_t r = 0; r < rows.count; ++r) terms_.largest(piece.Row(r), piece.classes, &value[r], &index[r]);
+    wide_.Transform(rows, task_.outputs.gradient != nullptr, &piece);
+    for (int64_t r = 0; r < rows.count; ++r) {
+      if (rows.read[r] == kSkipRow) continue;
+      const double* const z = piece.Row(r);
+      // NaN and +inf stay.
+      if (largest[r] < kInfinity && !(value[r] <= largest[r])) {
+        largest[r] = value[r];
+        work->max[r] = value[r] < kInfinity ? z[index[r]] : value[r];
+        work->largest[r] = begin + index[r];
+      }
+      if (task_.options.live_classes != 0) {
+        for (int64_t j = 0; j < piece.classes; ++j) work->live[r] += z[j] > -kInfinity;
+      }
+      const int64_t label = rows.labels[r] - begin;
+      if (label >= 0 && label < piece.classes) work->label_logit[r] = z[label];
+    }
+  }
+  work->has_probabilities = false;
+  for (int64_t r = 0; r < rows.count; ++r) {
+    if (rows.read[r] == kSkipRow) continue;
+    const bool is_masked = work->max[r] == -kInfinity && task_.options.masked_row == XENT_MASKED_ROW_ZERO;
+    if (is_masked) rows.labels[r] = kSkipRow;
+    rows.read[r] = is_masked ? kSkipRow : work->largest[r];
+  }
+  for (int64_t r = 0; r < rows.count; ++r) rows.logit[r] = rows.read[r] == kSkipRow ? 0.0 : work->max[r];
+}
+
+// States of the rows without their largest logit. Exponentials of a tile that is one piece stay in the stage.
+void General::FindStates(Work* work) const {
+  Rows& rows = work->rows;
+  const Piece& piece = work->piece;
+  for (int64_t r = 0; r < rows.count; ++r) rows.states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
+  if (IsOnePiece()) {
+    const Tile tile = {piece.z, piece.classes, rows.count, piece.classes, rows.read, work->stage, work->factors};
+    doubles_.stage_rows(tile, rows.states);
+    return;
+  }
+  if (rows.read[0] == kSkipRow) return;
+  ForPieces(work, false, [&] {
+    RowState states[kSliceStates];
+    const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, work->stage, false};
+    const int64_t count = doubles_.fold_slice(slice, states, nullptr);
+    rows.states[0] = MergeStates(rows.states[0], MergeStates(states, count, math_), math_);
+  });
+}
+
+// What is known of the mark: the label if there is one, else the class of the largest logit, of which all is known.
+void General::FindMarks(Work* work) const {
+  Rows& rows = work->rows;
+  std::copy(rows.probability, rows.probability + rows.count, work->top_probability);
+  double distance[kTileRows], mantissa[kTileRows], exponent[kTileRows];
+  for (int64_t r = 0; r < rows.count; ++r) {
+    rows.mark_gap[r] = rows.gap[r];
+    const double below = work->label_logit[r] - rows.states[r].anchor;
+    distance[r] = below > -1048576.0 ? std::min(below, 1048576.0) : -1048576.0;
+  }
+  if (!task_.HasLabels()) return;
+  math_.exp_parts(distance, rows.count, mantissa, exponent);
+  for (int64_t r = 0; r < rows.count; ++r) {
+    if (rows.labels[r] < 0 || rows.labels[r] == work->largest[r] || std::isnan(rows.gap[r])) continue;
+    const bool exists = work->label_logit[r] > -kInfinity;
+    const double p = exists ? mantissa[r] / rows.total[r] : 0.0;
+    rows.probability[r] = TimesPowerOfTwo(p, static_cast<int64_t>(exponent[r] - rows.total_exponent[r]));
+    rows.mark_gap[r] = rows.gap[r] + (work->max[r] - work->label_logit[r]);
+    rows.rest[r] = 1.0 - rows.probability[r];
+    rows.rest_exponent[r] = 0.0;
+  }
+}
+
+void General::FindTargets(Work* work) const {
+  Rows& rows = work->rows;
+  if (!targets_.HasTermPerClass()) {
+    TargetLabels(task_, &rows);
+    return;
+  }
+  Sum rest[kTileRows], gaps[kTileRows];
+  std::fill(rows.target_own, rows.target_own + rows.count, 0.0);
+  ForPieces(work, false, [&] {
+    const Piece& piece = work->piece;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      if (rows.read[r] == kSkipRow) continue;
+      double* const u = work->targets + r * piece.classes;
+      targets_.Fill(rows, r, work->live[r], piece, u);
+      const int64_t mark = (task_.HasLabels() ? rows.labels[r] : rows.read[r]) - piece.begin;
+      if (mark >= 0 && mark < piece.classes) rows.target_own[r] = u[mark];
+      rest[r].Add(terms_.sum(u, piece.classes, mark));
+      gaps[r].Add(terms_.sum_of_gaps(u, piece.Row(r), piece.classes, work->max[r]));
+    }
+  });
+  for (int64_t r = 0; r < rows.count; ++r) {
+    rows.target_rest[r] = rest[r].Value();
+    rows.target_sum[r] = rows.target_own[r] + rows.target_rest[r];
+    const double at_top = rows.target_sum[r] == 0.0 ? 0.0 * rows.gap[r] : rows.target_sum[r] * rows.gap[r];
+    rows.cross[r] = at_top + gaps[r].Value();
+  }
+}
+
+void General::FindEntropies(Work* work) const {
+  Rows& rows = work->rows;
+  if (!WantsEntropy()) return;
+  Sum gaps[kTileRows];
+  ForPieces(work, false, [&] {
+    FindProbabilities(work);
+    const Piece& piece = work->piece;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      if (rows.read[r] == kSkipRow) continue;
+      const double* const p = work->probabilities + r * piece.classes;
+      gaps[r].Add(terms_.sum_of_gaps(p, piece.Row(r), piece.classes, work->max[r]));
+    }
+  });
+  for (int64_t r = 0; r < rows.count; ++r) rows.entropy[r] = rows.gap[r] + gaps[r].Value();
+}
+
+// p_j of the piece; NaN in rows that are.
+void General::FindProbabilities(Work* work) const {
+  if (work->has_probabilities) return;
+  Rows& rows = work->rows;
+  const Piece& piece = work->piece;
+  double one[kTileRows];
+  std::fill(one, one + rows.count, 1.0);
+  FindGrads(one, work->top_probability, &rows);
+  if (IsOnePiece()) {
+    const Tile tile = {piece.z, piece.classes, rows.count, piece.classes, rows.read, work->stage, work->factors};
+    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, false});
+    work->has_probabilities = true;
+    return;
+  }
+  PendingWrite pending = {};
+  const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, nullptr, false};
+  doubles_.begin_write(slice, rows.grads[0], work->probabilities, false, &pending);
+  doubles_.finish_write(&pending);
+}
+
+void General::WriteClasses(const Work& work, Totals* totals) const {
+  const Rows& rows = work.rows;
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const bool has_largest = rows.read[r] != kSkipRow && !std::isnan(rows.gap[r]);
+    if (task_.outputs.argmax != nullptr) task_.outputs.argmax[rows.first + r] = has_largest ? work.largest[r] : -1;
+    totals->correct += has_largest && rows.labels[r] == work.largest[r];
+  }
+}
+
+void General::WriteGradient(Work* work) const {
+  Rows& rows = work->rows;
+  ForPieces(work, true, [&] {
+    FindProbabilities(work);
+    const Piece& piece = work->piece;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      double* const p = work->probabilities + r * piece.classes;
+      if (IsFlat(rows, r) || rows.labels[r] == kInvalidLabel) {
+        std::fill(p, p + piece.classes, IsFlat(rows, r) ? 0.0 : kNaN);
+        continue;
+      }
+      double* const u = targets_.HasTermPerClass() ? work->targets + r * piece.classes : nullptr;
+      if (u != nullptr && !IsOnePiece()) targets_.Fill(rows, r, work->live[r], piece, u);
+      const double* const slopes = piece.has_slopes ? piece.slopes + r * piece.classes : nullptr;
+      const GradientTerms terms = {rows.a[r], rows.b[r], rows.d[r], rows.gap[r], work->max[r]};
+      terms_.combine(terms, p, piece.Row(r), u, slopes, piece.classes, p);
+      const int64_t mark = (task_.HasLabels() ? rows.labels[r] : rows.read[r]) - piece.begin;
+      if (mark < 0 || mark >= piece.classes || std::isnan(rows.total[r])) continue;
+      p[mark] = slopes == nullptr ? rows.mark[r] : rows.mark[r] * slopes[mark];
+    }
+    wide_.Store(rows, piece, work->probabilities);
+  });
+}
+
+}  // namespace
+
+bool IsGeneral(const SoftmaxTask& task) {
+  const xent_softmax_options& options = task.options;
+  const xent_softmax_outputs& out = task.outputs;
+  const bool has_layout = !task.logits.HasPlainRows() || !task.gradient.HasPlainRows() ||
+                          task.gradient.dtype != task.logits.dtype;
+  const bool has_terms = !task.HasLabels() || options.scale != 1.0 || options.softcap != 0.0 ||
+                         options.label_smoothing != 0.0 || options.entropy_weight != 0.0 ||
+                         options.entropy_upstream != nullptr;
+  return has_layout || has_terms || out.entropy != nullptr || out.argmax != nullptr || out.correct != nullptr;
+}
+
+bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team) { return General(task, team).Run(); }
+
+}  // namespace xent

@@ -1,0 +1,85 @@
+#include "lib/softmax_totals.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "lib/targets.h"
+
+namespace xent {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+}  // namespace
+
+bool WantsLosses(const SoftmaxTask& task) {
+  const xent_softmax_outputs& out = task.outputs;
+  return out.total != nullptr || out.sum != nullptr || out.row_loss != nullptr || out.z_loss != nullptr;
+}
+
+bool WantsRows(const SoftmaxTask& task) {
+  const xent_softmax_outputs& out = task.outputs;
+  return WantsLosses(task) || out.lse != nullptr || out.gradient != nullptr || out.row_state != nullptr ||
+         out.entropy != nullptr || out.probability != nullptr || out.log_probability != nullptr ||
+         out.correct != nullptr || out.argmax != nullptr;
+}
+
+void WriteRows(const SoftmaxTask& task, const Rows& rows, int64_t part, Totals* totals) {
+  const xent_softmax_outputs& out = task.outputs;
+  const auto write = [&](void* array, const double* values) {
+    if (array == nullptr) return;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      const double instead = rows.labels[r] == kInvalidLabel ? kNaN : 0.0;
+      const double value = rows.read[r] == kSkipRow ? instead : values[r];
+      if (task.logits.IsDouble()) {
+        static_cast<double*>(array)[rows.first + r] = value;
+      } else {
+        static_cast<float*>(array)[rows.first + r] = static_cast<float>(value);
+      }
+    }
+  };
+  write(out.row_loss, rows.loss);
+  write(out.lse, rows.lse);
+  write(out.entropy, rows.entropy);
+  write(out.probability, rows.probability);
+  if (out.log_probability != nullptr) {
+    double values[kTileRows];
+    for (int64_t r = 0; r < rows.count; ++r) values[r] = 0.0 - rows.mark_gap[r];
+    write(out.log_probability, values);
+  }
+  if (out.row_state != nullptr) {
+    std::memcpy(out.row_state + rows.first, rows.states, static_cast<size_t>(rows.count) * sizeof(RowState));
+  }
+  if (!WantsLosses(task)) return;
+  for (int64_t first = 0; first < rows.count; first += part) {
+    Totals sums;
+    for (int64_t r = first; r < std::min(rows.count, first + part); ++r) {
+      const double instead = rows.labels[r] == kInvalidLabel ? kNaN : 0.0;
+      sums.loss.Add(rows.read[r] == kSkipRow ? instead : rows.loss[r]);
+      if (out.z_loss != nullptr) sums.z_loss.Add(rows.read[r] == kSkipRow ? instead : rows.z_loss[r]);
+    }
+    totals->Add(sums);
+  }
+}
+
+void WriteTotals(const SoftmaxTask& task, const Totals& totals) {
+  const xent_softmax_outputs& out = task.outputs;
+  const double denominator = task.Denominator();
+  if (out.sum != nullptr) *out.sum = totals.loss.Value();
+  if (out.z_loss != nullptr) *out.z_loss = totals.z_loss.Value();
+  if (out.denominator != nullptr) *out.denominator = denominator;
+  if (out.counted != nullptr) *out.counted = task.Counted();
+  if (out.ignored != nullptr) *out.ignored = task.count.ignored;
+  if (out.correct != nullptr) *out.correct = totals.correct;
+  if (out.total == nullptr) return;
+  if (task.options.reduction != XENT_REDUCTION_MEAN) {
+    *out.total = totals.loss.Value();
+  } else if (denominator != 0.0) {
+    *out.total = totals.loss.Value() / denominator;
+  } else {
+    *out.total = task.options.empty_mean == XENT_EMPTY_MEAN_ZERO ? 0.0 : kNaN;
+  }
+}
+
+}  // namespace xent

@@ -1,0 +1,107 @@
+// z = c tanh(t), t = scale x / c, has dz/dx = scale (1 - tanh^2 t) = scale * 4 q / (1 + q)^2, q = e^(-2|t|): the
+// difference would lose its digits where the cap is near.
+#include "lib/wide_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace xent {
+namespace {
+
+template <class Word>
+void CopyStrided(const Word* from, int64_t from_stride, int64_t n, Word* to, int64_t to_stride) {
+  for (int64_t i = 0; i < n; ++i) to[i * to_stride] = from[i * from_stride];
+}
+
+void Copy(int64_t element, const void* from, int64_t from_stride, int64_t n, void* to, int64_t to_stride) {
+  if (element == 8) {
+    CopyStrided(static_cast<const uint64_t*>(from), from_stride, n, static_cast<uint64_t*>(to), to_stride);
+  } else if (element == 4) {
+    CopyStrided(static_cast<const uint32_t*>(from), from_stride, n, static_cast<uint32_t*>(to), to_stride);
+  } else {
+    CopyStrided(static_cast<const uint16_t*>(from), from_stride, n, static_cast<uint16_t*>(to), to_stride);
+  }
+}
+
+}  // namespace
+
+const void* PackedRow(const Matrix& matrix, int64_t row, int64_t begin, int64_t n, void* packed) {
+  const int64_t element = matrix.ElementBytes();
+  const char* const from = matrix.Row(row) + begin * matrix.class_stride * element;
+  if (matrix.class_stride == 1) return from;
+  Copy(element, from, matrix.class_stride, n, packed, 1);
+  return packed;
+}
+
+WideRows::WideRows(const SoftmaxTask& task, int isa_slot)
+    : task_(task),
+      logits_(SoftmaxKernelsFor(isa_slot, task.logits.dtype)),
+      gradient_(SoftmaxKernelsFor(isa_slot, task.gradient.dtype)),
+      tanh_(MapKernelFor(isa_slot, Function::kTanh, Dtype::kF64)),
+      exp_(MapKernelFor(isa_slot, Function::kExp, Dtype::kF64)),
+      is_changed_(task.options.scale != 1.0 || task.options.softcap != 0.0) {}
+
+void WideRows::Load(const Rows& rows, int64_t begin, int64_t n, Piece* piece) const {
+  const Matrix& x = task_.logits;
+  piece->begin = begin;
+  piece->classes = n;
+  piece->has_slopes = false;
+  double packed[kPiece];
+  for (int64_t r = 0; r < rows.count; ++r) {
+    double* const z = piece->z + r * n;
+    if (rows.read[r] == kSkipRow) {
+      std::fill(z, z + n, 0.0);
+      continue;
+    }
+    logits_.widen(PackedRow(x, rows.first + r, begin, n, packed), n, z);
+  }
+}
+
+void WideRows::Transform(const Rows& rows, bool wants_slopes, Piece* piece) const {
+  if (!is_changed_) return;
+  const int64_t n = rows.count * piece->classes;
+  piece->has_slopes = wants_slopes;
+  if (task_.options.softcap != 0.0) {
+    Cap(n, wants_slopes, piece->z, piece->slopes);
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) piece->z[i] *= task_.options.scale;
+  if (wants_slopes) std::fill(piece->slopes, piece->slopes + n, task_.options.scale);
+}
+
+void WideRows::Cap(int64_t n, bool wants_slopes, double* z, double* slopes) const {
+  const double scale = task_.options.scale;
+  const double cap = task_.options.softcap;
+  // What is not finite stays as it is.
+  constexpr double kLargest = std::numeric_limits<double>::max();
+  double t[kPiece];
+  for (int64_t i = 0; i < n; ++i) t[i] = scale * z[i] / cap;
+  if (wants_slopes) {
+    for (int64_t i = 0; i < n; ++i) slopes[i] = -2.0 * std::fabs(t[i]);
+    exp_(slopes, n, slopes, false);
+    for (int64_t i = 0; i < n; ++i) slopes[i] = scale * (4.0 * slopes[i] / ((1.0 + slopes[i]) * (1.0 + slopes[i])));
+    for (int64_t i = 0; i < n; ++i) slopes[i] = std::fabs(z[i]) <= kLargest ? slopes[i] : scale;
+  }
+  tanh_(t, n, t, false);
+  for (int64_t i = 0; i < n; ++i) z[i] = std::fabs(z[i]) <= kLargest ? cap * t[i] : z[i];
+}
+
+void WideRows::Store(const Rows& rows, const Piece& piece, const double* values) const {
+  const Matrix& gradient = task_.gradient;
+  const int64_t n = piece.classes;
+  double packed[kPiece];
+  for (int64_t r = 0; r < rows.count; ++r) {
+    char* const to = const_cast<char*>(gradient.Row(rows.first + r));
+    if (gradient.class_stride == 1) {
+      gradient_.narrow(values + r * n, n, to + piece.begin * gradient.ElementBytes());
+    } else {
+      gradient_.narrow(values + r * n, n, packed);
+      const int64_t element = gradient.ElementBytes();
+      Copy(element, packed, 1, n, to + piece.begin * gradient.class_stride * element, gradient.class_stride);
+    }
+  }
+}
+
+}  // namespace xent

@@ -1,0 +1,56 @@
+// Rows of any layout and storage type as doubles, piece by piece, and doubles as such rows.
+#ifndef XENT_LIB_WIDE_ROWS_H_
+#define XENT_LIB_WIDE_ROWS_H_
+
+#include <cstdint>
+
+#include "lib/kernels.h"
+#include "lib/softmax_rows.h"
+#include "lib/task.h"
+
+namespace xent {
+
+// Doubles of a piece: several of its arrays fit the L1 cache, and all of a tile's a small stack. Bits of results
+// depend on it.
+constexpr int64_t kPiece = kWiden;
+constexpr int64_t kPieceRoom = kPiece + kStageSlack / static_cast<int64_t>(sizeof(double));
+
+// Classes [begin, begin + classes) of the rows of a tile.
+struct Piece {
+  int64_t begin;
+  int64_t classes;
+  bool has_slopes;
+  alignas(64) double z[kPieceRoom];       // row by row
+  alignas(64) double slopes[kPieceRoom];  // dz / dx
+
+  const double* Row(int64_t row) const { return z + row * classes; }
+};
+
+// Classes [begin, begin + n) of a row without gaps: where they are, or copied to `packed`.
+const void* PackedRow(const Matrix& matrix, int64_t row, int64_t begin, int64_t n, void* packed);
+
+class WideRows {
+ public:
+  WideRows(const SoftmaxTask& task, int isa_slot);
+
+  // The logits of the rows that are read, as they are.
+  void Load(const Rows& rows, int64_t begin, int64_t n, Piece* piece) const;
+  // Scales and caps them.
+  void Transform(const Rows& rows, bool wants_slopes, Piece* piece) const;
+  // Doubles, row by row, to the gradient.
+  void Store(const Rows& rows, const Piece& piece, const double* values) const;
+
+ private:
+  void Cap(int64_t n, bool wants_slopes, double* z, double* slopes) const;
+
+  const SoftmaxTask& task_;
+  const SoftmaxKernels& logits_;
+  const SoftmaxKernels& gradient_;
+  const MapKernel tanh_;
+  const MapKernel exp_;
+  const bool is_changed_;  // z is not x
+};
+
+}  // namespace xent
+
+#endif  // XENT_LIB_WIDE_ROWS_H_
