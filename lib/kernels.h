@@ -118,6 +118,7 @@ struct GradientTerms {
   double d;
   double gap;  // lse - top
   double top;
+  double least;  // a smaller p_j counts as 0
 };
 
 // Rows of doubles whose classes have terms of their own. Arrays may be read as far as kStageSlack behind their end.

@@ -295,6 +295,8 @@ void General::WriteClasses(const Work& work, Totals* totals) const {
 
 void General::WriteGradient(Work* work) const {
   Rows& rows = work->rows;
+  const double least = task_.logits.IsDouble() ? std::numeric_limits<double>::min()
+                                               : static_cast<double>(std::numeric_limits<float>::min());
   ForPieces(work, true, [&] {
     FindProbabilities(work);
     const Piece& piece = work->piece;
@@ -307,7 +309,7 @@ void General::WriteGradient(Work* work) const {
       double* const u = targets_.HasTermPerClass() ? work->targets + r * piece.classes : nullptr;
       if (u != nullptr && !IsOnePiece()) targets_.Fill(rows, r, work->live[r], piece, u);
       const double* const slopes = piece.has_slopes ? piece.slopes + r * piece.classes : nullptr;
-      const GradientTerms terms = {rows.a[r], rows.b[r], rows.d[r], rows.gap[r], work->max[r]};
+      const GradientTerms terms = {rows.a[r], rows.b[r], rows.d[r], rows.gap[r], work->max[r], least};
       terms_.combine(terms, p, piece.Row(r), u, slopes, piece.classes, p);
       const int64_t mark = (task_.HasLabels() ? rows.labels[r] : rows.read[r]) - piece.begin;
       if (mark < 0 || mark >= piece.classes || std::isnan(rows.total[r])) continue;

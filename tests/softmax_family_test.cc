@@ -2,6 +2,7 @@
 // against differences of the losses.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <string>
@@ -30,6 +31,24 @@ void ExpectRandomCalls(uint64_t seed, int64_t cases, double likelihood) {
       const IsaCap cap(isa);
       ExpectFamily(family, reference, RunFamily(family));
       if (testing::Test::HasFailure()) break;
+    }
+  }
+}
+
+TEST(SoftmaxFamily, OfEveryPairOfOptionsIsWithinItsBounds) {
+  Random random(5);
+  for (int first = 0; first < kOptions; ++first) {
+    for (int second = first; second < kOptions; ++second) {
+      for (int64_t i = 0; i < std::max<int64_t>(Cases(2000) / 100, 1); ++i) {
+        int asked = 0;
+        const Family family = RandomFamily(&random, [&] {
+          const int option = asked++;
+          return option == first || option == second;
+        });
+        ASSERT_EQ(asked, kOptions);
+        ExpectFamily(family, ReferenceOf(family), RunFamily(family));
+        ASSERT_FALSE(testing::Test::HasFailure()) << "options " << first << " and " << second;
+      }
     }
   }
 }

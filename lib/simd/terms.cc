@@ -53,17 +53,16 @@ double SumOfGaps(const double* weights, const double* z, int64_t n, double top) 
   return high < std::numeric_limits<double>::infinity() ? high + low : high;
 }
 
-// p (a - d (gap + top - z)) - b u, times the slope of z; a class of probability 0 has no first term.
+// p (a - d (gap + top - z)) - b u, times the slope of z; a class whose probability counts as 0 has no first term.
 struct GradientElement {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) const {
-    const auto zero = hn::Zero(d);
     auto factor = hn::Set(d, terms.a);
     if (terms.d != 0.0) {
       const auto gap = hn::Add(hn::Set(d, terms.gap), hn::Sub(hn::Set(d, terms.top), hn::LoadU(d, z + i)));
       factor = hn::NegMulAdd(hn::Set(d, terms.d), gap, factor);
     }
-    auto element = hn::IfThenZeroElse(hn::Eq(p, zero), hn::Mul(p, factor));
+    auto element = hn::IfThenZeroElse(hn::Lt(p, hn::Set(d, terms.least)), hn::Mul(p, factor));
     if (u != nullptr) element = hn::NegMulAdd(hn::Set(d, terms.b), hn::LoadU(d, u + i), element);
     return slopes == nullptr ? element : hn::Mul(element, hn::LoadU(d, slopes + i));
   }

@@ -81,8 +81,7 @@ void FillTargets(Random* random, Family* family) {
   family->weights.Set(RowType(family->dtype), Positive(random, n, 0.6));
 }
 
-template <typename Chance>
-void FillOptions(Random* random, const Chance& chance, Family* family) {
+void FillOptions(Random* random, const std::function<bool()>& chance, Family* family) {
   xent_softmax_options& options = family->options;
   const xent_dtype type = RowType(family->dtype);
   const bool has_labels = family->kind == XENT_TARGET_LABELS;
@@ -105,7 +104,8 @@ void FillOptions(Random* random, const Chance& chance, Family* family) {
   if (chance()) options.live_classes = 1;
   if (chance()) options.z_loss = random->Uniform(1e-4, 0.1);
   if (chance()) options.entropy_weight = random->Uniform(-0.5, 0.5);
-  if (has_labels && chance()) options.focal_gamma = random->Below(4) == 0 ? 1.0 : random->Uniform(0.1, 4);
+  const bool has_focal = chance();
+  if (has_labels && has_focal) options.focal_gamma = random->Below(4) == 0 ? 1.0 : random->Uniform(0.1, 4);
   if (chance()) family->row_upstream.Set(type, Signed(random, family->rows()));
   if (chance()) family->lse_upstream.Set(type, Signed(random, family->rows()));
   if (chance()) family->entropy_upstream.Set(type, Signed(random, family->rows()));
@@ -209,6 +209,10 @@ FamilyResults RunFamily(const Family& family) {
 }
 
 Family RandomFamily(Random* random, double likelihood) {
+  return RandomFamily(random, [&] { return random->Uniform(0, 1) < likelihood; });
+}
+
+Family RandomFamily(Random* random, const std::function<bool()>& chance) {
   Family family;
   constexpr int64_t kManyClasses[] = {1, 2, 3, 31, 32, 33, 257, 600};
   family.dtype = kStorageTypes[random->Below(4)];
@@ -221,7 +225,7 @@ Family RandomFamily(Random* random, double likelihood) {
   family.Place(is_plain ? plain : RandomLayout(random, family.outer, family.classes, family.inner));
   FillLogits(random, &family);
   FillTargets(random, &family);
-  FillOptions(random, [&] { return random->Uniform(0, 1) < likelihood; }, &family);
+  FillOptions(random, chance, &family);
   family.in_place = random->Below(3) == 0;
   family.wants_classes = random->Below(2) == 0;
   const bool same = family.in_place || is_plain || random->Below(2) == 0;

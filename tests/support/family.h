@@ -5,6 +5,7 @@
 #define XENT_TESTS_SUPPORT_FAMILY_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -130,8 +131,11 @@ FamilyReference ReferenceOf(const Family& family);
 // The objective's part of one row, upstream * loss / denominator + ..., of other logits: for differences.
 Quad RowObjective(const Family& family, int64_t row, const std::vector<Quad>& x, Quad denominator);
 
-// A random call: few rows and classes, everything else as `random` wants it. `options`: how likely each option is.
-Family RandomFamily(Random* random, double options);
+// A random call: few rows and classes, everything else as `random` wants it. `chance` is asked for each option, always
+// in the same order, whether it is set; or each is with that likelihood.
+constexpr int kOptions = 14;
+Family RandomFamily(Random* random, const std::function<bool()>& chance);
+Family RandomFamily(Random* random, double likelihood);
 
 // Test failures for everything that is out of its bounds, a few at most. Returns whether all is well.
 bool ExpectFamily(const Family& family, const FamilyReference& reference, const FamilyResults& results);
