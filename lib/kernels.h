@@ -56,15 +56,25 @@ struct RowGrad {
   Kind kind;
 };
 
-// Consecutive rows that are staged together.
+// Rows that lie side by side (stride 1), their classes apart, are staged class by class: so many at a time, a multiple
+// of kTileRows and of a cache line; so many classes, so that the stage fits the L2 cache; and bytes for what each row
+// has.
+constexpr int64_t kMostColumns = 960;
+constexpr int64_t kMostColumnClasses = 384;
+constexpr int64_t kColumnWorkBytes = 6 * 8 * kMostColumns;
+
+// Consecutive rows that are staged together. Class j of row r is at logits[r * stride + j * class_stride], one of them 1.
 struct Tile {
   const void* logits;
   int64_t stride;
+  int64_t class_stride;
   int64_t rows;
   int64_t classes;
-  const int64_t* labels;  // one per row; kSkipRow: not read
-  void* stage;            // 64-byte aligned, for rows * classes exponentials and the slack
-  void* factors;          // likewise, for what turns each of them into a gradient element; null for a single row
+  const int64_t* labels;  // one per row; kSkipRow: not read, or at least not used
+  void* stage;            // 64-byte aligned, for rows * classes exponentials and the slack; columns: kMostColumns *
+                          // classes, or null if no gradient follows
+  void* factors;          // likewise, for what turns each of them into a gradient element; null for a single row;
+                          // columns: kColumnWorkBytes
 };
 
 // A piece of one row.
@@ -91,6 +101,7 @@ struct PendingWrite {
 struct GradientTile {
   void* data;
   int64_t stride;
+  int64_t class_stride;
   bool stream;  // bypass the cache: the gradient is much larger than it
 };
 

@@ -58,19 +58,23 @@ class General {
     Totals totals;
     const int64_t rows = task_.logits.rows;
     const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_tile, Totals* parts) {
-      alignas(64) Work work;
-      StartRows(task_, std::min(tile_rows_, rows), &work.rows);
       for (int64_t lot = first_lot; lot < last_lot; ++lot) {
-        for (int64_t tile = first_tile(lot); tile < first_tile(lot + 1); ++tile) {
-          const int64_t first = tile * tile_rows_;
-          RunTile(first, std::min(tile_rows_, rows - first), &work, &parts[lot]);
-        }
+        const int64_t first = first_tile(lot) * tile_rows_;
+        RunRows(first, std::min(first_tile(lot + 1) * tile_rows_, rows) - first, &parts[lot]);
       }
     };
     const int64_t tiles = (rows + tile_rows_ - 1) / tile_rows_;
     if (WantsRows(task_) && rows > 0 && !RunLots(team_, tiles, range, &totals)) return false;
     WriteTotals(task_, totals);
     return true;
+  }
+
+  void RunRows(int64_t first, int64_t count, Totals* totals) const {
+    alignas(64) Work work;
+    StartRows(task_, std::min(tile_rows_, count), &work.rows);
+    for (int64_t row = first; row < first + count; row += tile_rows_) {
+      RunTile(row, std::min(tile_rows_, first + count - row), &work, totals);
+    }
   }
 
  private:
@@ -184,7 +188,7 @@ void General::FindStates(Work* work) const {
   const Piece& piece = work->piece;
   for (int64_t r = 0; r < rows.count; ++r) rows.states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
   if (IsOnePiece()) {
-    const Tile tile = {piece.z, piece.classes, rows.count, piece.classes, rows.read, work->stage, work->factors};
+    const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors};
     doubles_.stage_rows(tile, rows.states);
     return;
   }
@@ -273,8 +277,8 @@ void General::FindProbabilities(Work* work) const {
   std::fill(one, one + rows.count, 1.0);
   FindGrads(one, work->top_probability, &rows);
   if (IsOnePiece()) {
-    const Tile tile = {piece.z, piece.classes, rows.count, piece.classes, rows.read, work->stage, work->factors};
-    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, false});
+    const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors};
+    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false});
     work->has_probabilities = true;
     return;
   }
@@ -321,11 +325,19 @@ void General::WriteGradient(Work* work) const {
 
 }  // namespace
 
+bool HasColumns(const SoftmaxTask& task) {
+  const auto are_adjacent = [](const Matrix& x) {
+    return x.class_stride != 1 && (x.inner == 1 ? x.outer_stride : x.inner_stride) == 1;
+  };
+  return are_adjacent(task.logits) && are_adjacent(task.gradient) && task.gradient.inner == task.logits.inner &&
+         task.logits.classes <= kMostColumnClasses;
+}
+
 bool IsGeneral(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
   const xent_softmax_outputs& out = task.outputs;
-  const bool has_layout = !task.logits.HasPlainRows() || !task.gradient.HasPlainRows() ||
-                          task.gradient.dtype != task.logits.dtype;
+  const bool is_known = (task.logits.HasPlainRows() && task.gradient.HasPlainRows()) || HasColumns(task);
+  const bool has_layout = !is_known || task.gradient.dtype != task.logits.dtype;
   const bool has_terms = !task.HasLabels() || options.scale != 1.0 || options.softcap != 0.0 ||
                          options.label_smoothing != 0.0 || options.entropy_weight != 0.0 ||
                          options.entropy_upstream != nullptr;
@@ -333,5 +345,9 @@ bool IsGeneral(const SoftmaxTask& task) {
 }
 
 bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team) { return General(task, team).Run(); }
+
+void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, Totals* totals) {
+  General(task, Team{1, nullptr}).RunRows(first, count, totals);
+}
 
 }  // namespace xent

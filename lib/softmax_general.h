@@ -3,15 +3,22 @@
 #define XENT_LIB_SOFTMAX_GENERAL_H_
 
 #include "lib/parallel.h"
+#include "lib/softmax_totals.h"
 #include "lib/task.h"
 
 namespace xent {
+
+// Whether logits and gradient have rows side by side whose classes are apart, and not too many.
+bool HasColumns(const SoftmaxTask& task);
 
 // Whether a task has terms per class, a layout or an output that softmax_loss.cc does not know.
 bool IsGeneral(const SoftmaxTask& task);
 
 // As SoftmaxLoss.
 bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team);
+
+// Some rows of it, on this thread, in little memory.
+void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, Totals* totals);
 
 }  // namespace xent
 

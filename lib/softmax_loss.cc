@@ -41,7 +41,7 @@ class Softmax {
   bool Run() const;
 
  private:
-  bool RunRows(Totals* totals) const;
+  bool RunAll(Totals* totals) const;
   bool RunTogether(Totals* totals) const;
   bool RunTile(int64_t first, int64_t count, const Team& team, Stages* stages, PendingWrite* pending, Rows* rows,
                Totals* totals) const;
@@ -50,13 +50,18 @@ class Softmax {
   Slice SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const;
   bool FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
   RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const;
+  void RunColumns(int64_t first, int64_t count, Rows* rows, Totals* totals) const;
   void FindScalars(const Tile& tile, Rows* rows) const;
+  void FindGradients(Rows* rows) const;
   void PrepareGradient(Rows* rows) const;
   bool WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const;
 
   char* GradientData(int64_t row) const {
-    return static_cast<char*>(task_.outputs.gradient) + row * task_.gradient.outer_stride * task_.logits.ElementBytes();
+    return const_cast<char*>(task_.gradient.Row(row));
   }
+  // Tiles are runs of rows at equal distances.
+  int64_t RunRows() const { return task_.logits.inner == 1 ? task_.logits.rows : task_.logits.inner; }
+  int64_t TilesPerRun() const { return (RunRows() + tile_rows_ - 1) / tile_rows_; }
   int64_t ComputedBytes() const { return task_.logits.IsDouble() ? 8 : 4; }
   int64_t SlicesPerRow() const { return (task_.logits.classes + kSlice - 1) / kSlice; }
 
@@ -67,6 +72,7 @@ class Softmax {
   const SoftmaxKernels& doubles_;
   const MathKernels& math_;
   const bool staged_;
+  const bool has_columns_;
   int64_t tile_rows_;
   bool stream_;
 };
@@ -78,38 +84,45 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       kernels_(SoftmaxKernelsFor(isa_slot_, task.logits.dtype)),
       doubles_(SoftmaxKernelsFor(isa_slot_, Dtype::kF64)),
       math_(MathKernelsFor(isa_slot_)),
-      staged_(task.logits.classes <= kChunk) {
+      staged_(task.logits.classes <= kChunk),
+      has_columns_(HasColumns(task)) {
   const Matrix& x = task.logits;
   const int64_t tile_elements = staged_ ? kStageBytes / ComputedBytes() : kTileElements;
   tile_rows_ = std::min(kTileRows, std::max<int64_t>(tile_elements / std::max<int64_t>(x.classes, 1), 1));
+  if (has_columns_) tile_rows_ = kMostColumns;
   const bool in_place = task.outputs.gradient == x.data;
   stream_ = !in_place && GoesPastCache(x.rows * x.classes * x.ElementBytes());
 }
 
 bool Softmax::Run() const {
   Totals totals;
-  if (WantsRows(task_) && task_.logits.rows > 0 && !RunRows(&totals)) return false;
+  if (WantsRows(task_) && task_.logits.rows > 0 && !RunAll(&totals)) return false;
   WriteTotals(task_, totals);
   return true;
 }
 
 // Tiles of equal length in lots of consecutive tiles; or the whole matrix as one tile whose slices are shared.
-bool Softmax::RunRows(Totals* totals) const {
+bool Softmax::RunAll(Totals* totals) const {
   const Matrix& x = task_.logits;
   const bool is_few_rows = x.rows < 4 * int64_t{team_.threads} && x.rows <= kTileRows;
   if (!staged_ && team_.threads > 1 && is_few_rows && x.rows * SlicesPerRow() <= kMaxSlices) {
     return RunTogether(totals);
   }
-  const int64_t tiles = (x.rows + tile_rows_ - 1) / tile_rows_;
+  const int64_t tiles = x.rows / RunRows() * TilesPerRun();
   const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_tile, Totals* parts) {
     PendingWrite pending = {};
     Stages stages;
     Rows rows;
-    StartRows(task_, std::min(tile_rows_, x.rows), &rows);
+    StartRows(task_, std::min(kTileRows, x.rows), &rows);
     for (int64_t lot = first_lot; lot < last_lot; ++lot) {
       for (int64_t tile = first_tile(lot); tile < first_tile(lot + 1); ++tile) {
-        const int64_t first = tile * tile_rows_;
-        const int64_t count = std::min(tile_rows_, x.rows - first);
+        const int64_t begin = tile % TilesPerRun() * tile_rows_;
+        const int64_t first = tile / TilesPerRun() * RunRows() + begin;
+        const int64_t count = std::min(tile_rows_, RunRows() - begin);
+        if (has_columns_) {
+          RunColumns(first, count, &rows, &parts[lot]);
+          continue;
+        }
         RunTile(first, count, Team{1, nullptr}, &stages, &pending, &rows, &parts[lot]);
       }
     }
@@ -133,7 +146,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
   if (!staged_ && stages != nullptr && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr) {
     KeepExponentials(pending, rows);
   }
-  const Tile tile = {task_.logits.Row(first), task_.logits.outer_stride, count, task_.logits.classes, rows->read,
+  const Tile tile = {task_.logits.Row(first), task_.logits.outer_stride, 1, count, task_.logits.classes, rows->read,
                      stages != nullptr ? stages->First() : nullptr,
                      stages != nullptr && tile_rows_ > 1 ? stages->Second() : nullptr};
 
@@ -141,11 +154,57 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
   FindScalars(tile, rows);
   WriteRows(task_, *rows, tile_rows_, totals);
   if (task_.outputs.gradient == nullptr) return true;
+  FindGradients(rows);
+  return WriteGradient(tile, team, pending, *rows);
+}
+
+// Rows side by side, their classes apart: states and gradients of many rows at a time, scalars of kTileRows.
+void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* totals) const {
+  struct OfRows {
+    alignas(64) char work[kColumnWorkBytes];
+    RowState states[kMostColumns];
+    RowGrad grads[kMostColumns];
+    int64_t labels[kMostColumns];
+  };
+  const Matrix& x = task_.logits;
+  const bool wants_gradient = task_.outputs.gradient != nullptr;
+  const int64_t stage_bytes = wants_gradient ? kMostColumns * x.classes * ComputedBytes() : 0;
+  char* const scratch = static_cast<char*>(ThreadScratch(static_cast<int64_t>(sizeof(OfRows)) + stage_bytes));
+  if (scratch == nullptr) {
+    RunGeneralRows(task_, first, count, totals);
+    return;
+  }
+  OfRows* const all = reinterpret_cast<OfRows*>(scratch);
+  const auto tile_of = [&](int64_t from, int64_t n, const int64_t* labels) {
+    return Tile{x.Row(first + from), 1, x.class_stride, n, x.classes, labels,
+                wants_gradient ? scratch + sizeof(OfRows) : nullptr, all->work};
+  };
+  for (int64_t from = 0; from < count; from += kTileRows) {
+    LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
+    std::copy(rows->read, rows->read + rows->count, all->labels + from);
+  }
+  const Tile tile = tile_of(0, count, all->labels);
+  kernels_.stage_rows(tile, all->states);
+  for (int64_t from = 0; from < count; from += kTileRows) {
+    LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
+    std::copy(all->states + from, all->states + from + rows->count, rows->states);
+    FindScalars(tile_of(from, rows->count, rows->read), rows);
+    WriteRows(task_, *rows, kTileRows, totals);
+    if (!wants_gradient) continue;
+    FindGradients(rows);
+    std::copy(rows->states, rows->states + rows->count, all->states + from);
+    std::copy(rows->grads, rows->grads + rows->count, all->grads + from);
+  }
+  if (!wants_gradient) return;
+  kernels_.write_staged(tile, all->states, all->grads,
+                        GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_});
+}
+
+void Softmax::FindGradients(Rows* rows) const {
   FindGrads(rows->a, rows->mark, rows);
-  for (int64_t r = 0; r < count; ++r) {
+  for (int64_t r = 0; r < rows->count; ++r) {
     if (IsFlat(*rows, r)) rows->grads[r].kind = RowGrad::kZero;
   }
-  return WriteGradient(tile, team, pending, *rows);
 }
 
 // From the states to the losses and the parts of the gradient.
@@ -239,7 +298,7 @@ __attribute__((noinline)) bool Softmax::FoldSlices(const Tile& tile, const Team&
 
 bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const {
   if (staged_) {
-    const GradientTile out = {GradientData(rows.first), task_.gradient.outer_stride, stream_};
+    const GradientTile out = {GradientData(rows.first), task_.gradient.outer_stride, task_.gradient.class_stride, stream_};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }

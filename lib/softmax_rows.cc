@@ -12,6 +12,7 @@
 #include "lib/reduce.h"
 #include "lib/row_state.h"
 #include "lib/targets.h"
+#include "lib/wide_rows.h"
 
 namespace xent {
 namespace {
@@ -45,11 +46,10 @@ void AnchorEmptyState(const Rows& rows, int64_t r, RowState* state) {
 
 // max + log1p(sum of e^(x - max) over all classes but the first largest), in double.
 double CloseLse(const Matrix& logits, int64_t row, const RowKernels& kernels) {
-  const char* const x = logits.Row(row);
-  double values[kWiden];
+  double values[kWiden], packed[kWiden];
   const auto widen = [&](int64_t first) {
     const int64_t n = std::min(kWiden, logits.classes - first);
-    kernels.logits.widen(x + first * logits.ElementBytes(), n, values);
+    kernels.logits.widen(PackedRow(logits, row, first, n, packed), n, values);
     return n;
   };
   double max = -kInfinity;

@@ -24,12 +24,40 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // ---- at every confidence, by the bounds of labels
 
-constexpr int64_t kClassCounts[] = {1, 2, 3, 10, 33, 100, 255, 256, 257, 1000, 3000};
+const std::vector<int64_t> kClassCounts = {1, 2, 3, 10, 33, 100, 255, 256, 257, 1000, 3000};
 
-enum class Form { kOneHot, kLabelsWithArgmax };
+enum class Form { kOneHot, kLabelsWithArgmax, kColumns };
+
+// Row-major elements to class-major ones, or back.
+void Transpose(const unsigned char* from, int64_t rows, int64_t columns, size_t element, unsigned char* to) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      std::memcpy(to + static_cast<size_t>(c * rows + r) * element, from + static_cast<size_t>(r * columns + c) * element,
+                  element);
+    }
+  }
+}
+
+// The same rows class-major; the gradient is turned back.
+void RunAsColumns(const Problem& problem, Results* results) {
+  const size_t element = SizeOf(problem.dtype);
+  Bytes x(problem.logits.size()), gradient(problem.logits.size());
+  Transpose(problem.logits.data(), problem.rows, problem.classes, element, x.data());
+  xent_softmax_outputs outputs = OutputsOf(*results);
+  outputs.gradient = gradient.data();
+  const xent_logits logits = xent_logits_channels(x.data(), problem.dtype, 1, problem.classes, problem.rows);
+  const xent_targets targets = problem.Targets();
+  results->status = xent_softmax_cross_entropy(&logits, &targets, &problem.options, &outputs);
+  Transpose(gradient.data(), problem.classes, problem.rows, element, results->gradient.data());
+}
 
 Results RunAs(Form form, const Problem& problem) {
   Results results = UnwrittenResults(problem, kEverything & ~kRowState);
+  if (form == Form::kColumns) {
+    RunAsColumns(problem, &results);
+    EXPECT_EQ(results.status, XENT_OK) << xent_last_error();
+    return results;
+  }
   xent_softmax_outputs outputs = OutputsOf(results);
   const xent_logits logits = problem.Logits();
   xent_targets targets = problem.Targets();
@@ -48,12 +76,12 @@ Results RunAs(Form form, const Problem& problem) {
   return results;
 }
 
-void ExpectAllDistributions(Form form) {
+void ExpectAllDistributions(Form form, int64_t rows, const std::vector<int64_t>& class_counts) {
   ForEveryIsaAndType([&](xent_dtype dtype) {
     for (const Distribution& distribution : Distributions()) {
-      for (const int64_t classes : kClassCounts) {
+      for (const int64_t classes : class_counts) {
         SCOPED_TRACE(testing::Message() << distribution.name << ", " << classes << " classes");
-        Problem problem(dtype, 4, classes);
+        Problem problem(dtype, rows, classes);
         problem.Fill(distribution, 17);
         problem.options.reduction = XENT_REDUCTION_SUM;
         ExpectWithinBounds(problem, RunAs(form, problem));
@@ -63,8 +91,17 @@ void ExpectAllDistributions(Form form) {
   });
 }
 
-TEST(SoftmaxGeneral, OneHotTargetsAreAsAccurateAsLabelsAtEveryConfidence) { ExpectAllDistributions(Form::kOneHot); }
-TEST(SoftmaxGeneral, LabelsAreAsAccurateAsOnThePlainWay) { ExpectAllDistributions(Form::kLabelsWithArgmax); }
+TEST(SoftmaxGeneral, OneHotTargetsAreAsAccurateAsLabelsAtEveryConfidence) {
+  ExpectAllDistributions(Form::kOneHot, 4, kClassCounts);
+}
+TEST(SoftmaxGeneral, LabelsAreAsAccurateAsOnThePlainWay) {
+  ExpectAllDistributions(Form::kLabelsWithArgmax, 4, kClassCounts);
+}
+// 384 classes are the last that are staged as columns; 70 rows are several vectors, groups of scalars and a rest.
+TEST(SoftmaxGeneral, ClassMajorRowsAreAsAccurateAsOthers) {
+  ExpectAllDistributions(Form::kColumns, 70, {2, 3, 21});
+  ExpectAllDistributions(Form::kColumns, 19, {150, 384, 385});
+}
 
 // ---- corner cases
 
@@ -266,13 +303,15 @@ Family LargerFamily(Random* random) {
   const int64_t classes = 1 + random->Below(random->Below(8) == 0 ? 3000 : 40);
   const int64_t most_rows = 1 + 120000 / classes;
   Family large = family;
-  large.outer = 1 + random->Below(most_rows);
   large.classes = classes;
-  large.inner = family.inner;
+  large.inner = random->Below(2) == 0 ? 1 + random->Below(most_rows) : family.inner;
+  large.outer = 1 + random->Below(1 + most_rows / large.inner);
   large.Place({classes * large.inner, large.inner, 1});
   large.gradient_layout = large.layout;
   for (int64_t r = 0; r < large.rows(); ++r) {
     for (int64_t j = 0; j < classes; ++j) large.SetLogit(r, j, 3 * random->Normal());
+    // A row that is not plain among rows that are.
+    if (random->Below(50) == 0) large.SetLogit(r, 0, random->Below(2) == 0 ? -kInf : 300);
   }
   large.kind = XENT_TARGET_LABELS;
   large.per_row = 0;
@@ -384,8 +423,14 @@ TEST(SoftmaxGeneralMemory, NothingBesideTheBuffersIsTouched) {
           outputs.total = &total;
           outputs.gradient = gradient.data();
           ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &options, &outputs), XENT_OK) << xent_last_error();
-          EXPECT_TRUE(x.Intact() && t.Intact() && gradient.Intact() && weights.Intact());
           EXPECT_TRUE(std::isfinite(total));
+          const int64_t labels[rows] = {0, classes - 1, classes / 2};
+          const xent_targets by_label = xent_targets_labels(labels, XENT_I64);
+          options = xent_softmax_options_default();
+          options.num_threads = 1;
+          ASSERT_EQ(xent_softmax_cross_entropy(&logits, &by_label, &options, &outputs), XENT_OK) << xent_last_error();
+          EXPECT_TRUE(std::isfinite(total));
+          EXPECT_TRUE(x.Intact() && t.Intact() && gradient.Intact() && weights.Intact());
         }
       }
     }

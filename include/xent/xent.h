@@ -451,8 +451,9 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  *     v * ((1 - p_y)^gamma * sum_j w_j t_j (lse - z_j) + lambda * lse^2 - beta * H).
  * The gradient is that of upstream * row_upstream * loss / denominator + lse_upstream * lse + entropy_upstream * H.
  * Weights, mask, policies, z-loss, focal factor and upstream factors cost next to nothing beside labels and rows whose
- * classes lie side by side; everything else (other targets and layouts, scale, softcap, smoothing, entropy, argmax,
- * correct, a gradient of another type) is computed in f64 and takes several times as long in this version.
+ * classes lie side by side, or which lie side by side themselves (images, class-major; up to 384 classes). Everything
+ * else (other targets and layouts, scale, softcap, smoothing, entropy, argmax, correct, a gradient of another type) is
+ * computed in f64 and takes several times as long in this version.
  *
  * Errors against the exact value, in units in the last place, for any finite logits, at every confidence. Largest seen
  * over a million rows of 28 kinds: loss 1.6 (f32), 2.1 (bf16 and f16 logits) or 3.3 (f64); gradient elements, the
@@ -472,7 +473,8 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  * error.
  *
  * Reads: logits and targets, each row once from memory (twice if it exceeds the cache and a gradient is asked for). All
- *   labels are checked before a logit is touched. Ignored rows, and rows of weight 0, are not read.
+ *   labels are checked before a logit is touched. Ignored rows, and rows of weight 0, are not read; where rows lie side
+ *   by side and their classes apart (class_stride != 1), they are read with their neighbours, and nothing depends on them.
  * Writes: what is not NULL in outputs. Rows may be padded; padding is neither read nor written.
  * Aliases: gradient may be exactly the logits' memory, with the same strides and dtype. No other overlap.
  * Threads: up to num_threads, or the caller's runner.

@@ -35,10 +35,13 @@ struct PlainExp {
   // NaN, infinities and large numbers set a high bit too.
   HWY_INLINE bool InRange() const {
     const hn::RebindToUnsigned<Tag<C>> du;
-    constexpr hn::TFromD<decltype(du)> kMany = 2 * ExpConstants<C>::kPlainExponent * ExpConstants<C>::kStepsPerOctave;
-    static_assert((kMany & (kMany - 1)) == 0, "the bits below it are those that may be set");
     return hn::AllTrue(du, hn::Eq(hn::AndNot(hn::Set(du, kMany - 1), range), hn::Zero(du)));
   }
+  // The same for a lane of `range`.
+  static bool IsInRange(hwy::MakeUnsigned<C> lane) { return lane < kMany; }
+
+  static constexpr hwy::MakeUnsigned<C> kMany = 2 * ExpConstants<C>::kPlainExponent * ExpConstants<C>::kStepsPerOctave;
+  static_assert((kMany & (kMany - 1)) == 0, "the bits below it are those that may be set");
 
   hn::Vec<hn::RebindToUnsigned<Tag<C>>> range;
 };

@@ -10,6 +10,7 @@
 
 #include "lib/kernels.h"
 #include "lib/row_state.h"
+#include "lib/simd/columns-inl.h"
 #include "lib/simd/loops-inl.h"
 #include "lib/simd/operations-inl.h"
 
@@ -167,8 +168,29 @@ void StageRun(const Tile& tile, int64_t first, int64_t last, RowState* states) {
   }
 }
 
+// Rows side by side: see columns-inl.h. A row that is not plain is staged by itself.
+template <class T>
+void StageColumns(const Tile& tile, RowState* states) {
+  using C = Compute<T>;
+  const T* const x = static_cast<const T*>(tile.logits);
+  const Columns<T> columns(tile);
+  columns.Fold(states);
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    if (HWY_LIKELY(columns.IsPlain(r)) || tile.labels[r] == kSkipRow) continue;
+    T logits[kMostColumnClasses];
+    C staged[kMostColumnClasses];
+    for (int64_t j = 0; j < tile.classes; ++j) logits[j] = x[r + j * tile.class_stride];
+    FoldCarefully(logits, tile.classes, tile.labels[r], staged, &states[r]);
+    for (int64_t j = 0; j < tile.classes && columns.HasStage(); ++j) columns.At(r, j) = staged[j];
+  }
+}
+
 template <class T>
 void StageRows(const Tile& tile, RowState* states) {
+  if (tile.class_stride != 1) {
+    StageColumns<T>(tile, states);
+    return;
+  }
   int64_t first = 0;
   while (first < tile.rows) {
     const bool skipped = tile.labels[first] == kSkipRow;
@@ -183,7 +205,7 @@ template <class T>
 void Gather(const Tile& tile, double* values) {
   const T* const x = static_cast<const T*>(tile.logits);
   for (int64_t r = 0; r < tile.rows; ++r) {
-    values[r] = tile.labels[r] == kSkipRow ? 0.0 : WidenOne(x + r * tile.stride + tile.labels[r]);
+    values[r] = tile.labels[r] == kSkipRow ? 0.0 : WidenOne(x + r * tile.stride + tile.labels[r] * tile.class_stride);
   }
 }
 
@@ -247,11 +269,33 @@ void WriteStagedRow(const Tile& tile, Compute<T> factor, int64_t row, const Grad
   MapOut(staged, tile.classes, Times<C>{factor}, to, out.stream);
 }
 
+template <class T>
+void WriteColumns(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
+  using C = Compute<T>;
+  const Columns<T> columns(tile);
+  C* const factors = columns.Factors();
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    columns.Marks()[r] = static_cast<C>(grads[r].label_value);
+    factors[r] = grads[r].kind == RowGrad::kSoftmax ? PlainFactor<C>(grads[r]) : C(0);
+    if (HWY_LIKELY(factors[r] != C(0))) continue;
+    C staged[kMostColumnClasses];
+    for (int64_t j = 0; j < tile.classes; ++j) staged[j] = columns.At(r, j);
+    factors[r] = PrepareStaged(states[r], grads[r], staged, tile.classes);
+    for (int64_t j = 0; j < tile.classes; ++j) columns.At(r, j) = staged[j];
+    if (grads[r].kind != RowGrad::kSoftmax) columns.Marks()[r] = staged[0];
+  }
+  columns.Write(static_cast<T*>(out.data), out.class_stride, out.stream);
+}
+
 // Rows together: each element has its factor in a second stage, so that one dense loop multiplies, converts and stores,
 // however few classes a row has. The label's element is final; its factor is 1.
 template <class T>
 void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
   using C = Compute<T>;
+  if (tile.class_stride != 1) {
+    WriteColumns<T>(tile, states, grads, out);
+    return;
+  }
   C* const stage = static_cast<C*>(tile.stage);
   C* const factors = static_cast<C*>(tile.factors);
   const int64_t classes = tile.classes;
