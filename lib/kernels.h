@@ -44,13 +44,15 @@ struct RowState {
   int32_t plan;
 };
 
-// What a row's gradient is made of: scale * e^(x_j - anchor) / (total * 2^exponent) for every class but the label.
+// What a row's gradient is made of: scale * e^(x_j - anchor) / (total * 2^exponent) - offset for every class but the
+// label.
 struct RowGrad {
   enum Kind : int32_t { kSoftmax, kZero, kNaN };
   double scale;
   double total;  // in [4, 8)
   double anchor;
   double label_value;
+  double offset;
   int32_t exponent;
   int32_t plan;
   Kind kind;
@@ -93,6 +95,7 @@ struct PendingWrite {
   void* out;
   int64_t left;  // elements; 0: nothing is pending
   double factor;
+  double offset;
   void* label_out;  // null: none
   double label_value;
   bool stream;
@@ -115,6 +118,10 @@ struct SoftmaxKernels {
   // The gradient of a piece of a row. What need not be written at once is left pending.
   void (*begin_write)(const Slice& slice, const RowGrad& grad, void* out, bool stream, PendingWrite* pending);
   void (*finish_write)(PendingWrite* pending);
+  // For each row that is read the sum of x_j - x_y, y its label, widened first.
+  void (*sum_differences)(const Tile& tile, const RowState* states, double* sums);
+  // The first largest logit of each row that is read; -1 where there is NaN or +inf. Not of columns.
+  void (*find_largest)(const Tile& tile, int64_t* classes);
   // Logits of the labels, widened; 0 for rows that are not read.
   void (*gather)(const Tile& tile, double* values);
   // n <= kWiden consecutive logits, widened; and values rounded to such.

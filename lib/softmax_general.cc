@@ -87,7 +87,6 @@ class General {
   void FindTargets(Work* work) const;
   void FindEntropies(Work* work) const;
   void FindProbabilities(Work* work) const;
-  void WriteClasses(const Work& work, Totals* totals) const;
   void WriteGradient(Work* work) const;
 
   bool WantsEntropy() const {
@@ -122,7 +121,7 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   FindEntropies(work);
   FindLosses(task_, math_, &rows);
   WriteRows(task_, rows, tile_rows_, totals);
-  WriteClasses(*work, totals);
+  WriteClasses(task_, rows, work->largest, totals);
   if (task_.outputs.gradient != nullptr) WriteGradient(work);
 }
 
@@ -275,7 +274,7 @@ void General::FindProbabilities(Work* work) const {
   const Piece& piece = work->piece;
   double one[kTileRows];
   std::fill(one, one + rows.count, 1.0);
-  FindGrads(one, work->top_probability, &rows);
+  FindGrads(one, 0.0, work->top_probability, &rows);
   if (IsOnePiece()) {
     const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors};
     doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false});
@@ -286,15 +285,6 @@ void General::FindProbabilities(Work* work) const {
   const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, nullptr, false};
   doubles_.begin_write(slice, rows.grads[0], work->probabilities, false, &pending);
   doubles_.finish_write(&pending);
-}
-
-void General::WriteClasses(const Work& work, Totals* totals) const {
-  const Rows& rows = work.rows;
-  for (int64_t r = 0; r < rows.count; ++r) {
-    const bool has_largest = rows.read[r] != kSkipRow && !std::isnan(rows.gap[r]);
-    if (task_.outputs.argmax != nullptr) task_.outputs.argmax[rows.first + r] = has_largest ? work.largest[r] : -1;
-    totals->correct += has_largest && rows.labels[r] == work.largest[r];
-  }
 }
 
 void General::WriteGradient(Work* work) const {
@@ -339,9 +329,14 @@ bool IsGeneral(const SoftmaxTask& task) {
   const bool is_known = (task.logits.HasPlainRows() && task.gradient.HasPlainRows()) || HasColumns(task);
   const bool has_layout = !is_known || task.gradient.dtype != task.logits.dtype;
   const bool has_terms = !task.HasLabels() || options.scale != 1.0 || options.softcap != 0.0 ||
-                         options.label_smoothing != 0.0 || options.entropy_weight != 0.0 ||
-                         options.entropy_upstream != nullptr;
-  return has_layout || has_terms || out.entropy != nullptr || out.argmax != nullptr || out.correct != nullptr;
+                         options.entropy_weight != 0.0 || options.entropy_upstream != nullptr;
+  const bool wants_classes = out.argmax != nullptr || out.correct != nullptr;
+  const bool is_smoothed = options.label_smoothing != 0.0;
+  // Rows of adjacent classes have a shorter way to these.
+  const bool has_short_way = task.logits.HasPlainRows() && !task.logits.IsDouble() && options.class_weight == nullptr &&
+                             options.live_classes == 0 && options.label_smoothing < 1.0;
+  return has_layout || has_terms || out.entropy != nullptr || (is_smoothed && !has_short_way) ||
+         (wants_classes && !task.logits.HasPlainRows());
 }
 
 bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team) { return General(task, team).Run(); }

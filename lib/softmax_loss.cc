@@ -153,6 +153,11 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
   if (!FindStates(tile, team, pending, rows)) return false;
   FindScalars(tile, rows);
   WriteRows(task_, *rows, tile_rows_, totals);
+  if (task_.outputs.argmax != nullptr || task_.outputs.correct != nullptr) {
+    int64_t largest[kTileRows];
+    kernels_.find_largest(tile, largest);
+    WriteClasses(task_, *rows, largest, totals);
+  }
   if (task_.outputs.gradient == nullptr) return true;
   FindGradients(rows);
   return WriteGradient(tile, team, pending, *rows);
@@ -201,7 +206,7 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
 }
 
 void Softmax::FindGradients(Rows* rows) const {
-  FindGrads(rows->a, rows->mark, rows);
+  FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
   for (int64_t r = 0; r < rows->count; ++r) {
     if (IsFlat(*rows, r)) rows->grads[r].kind = RowGrad::kZero;
   }
@@ -226,7 +231,13 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   if (needs_rest) FindRest(rows);
   if (needs_probability) FindProbability(rows);
   std::copy(rows->gap, rows->gap + rows->count, rows->mark_gap);
-  TargetLabels(task_, rows);
+  if (options.label_smoothing == 0.0) {
+    TargetLabels(task_, rows);
+  } else {
+    double differences[kTileRows];
+    kernels_.sum_differences(tile, rows->states, differences);
+    TargetSmoothedLabels(task_, differences, rows);
+  }
   FindLosses(task_, math_, rows);
 }
 

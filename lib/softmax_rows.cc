@@ -216,6 +216,30 @@ void TargetLabels(const SoftmaxTask& task, Rows* rows) {
   }
 }
 
+double SmoothingShare(const SoftmaxTask& task) {
+  const bool is_uniform = task.options.smoothing == XENT_SMOOTHING_UNIFORM;
+  const int64_t classes = task.logits.classes - (is_uniform ? 0 : 1);
+  return classes > 0 ? task.options.label_smoothing / static_cast<double>(classes) : 0.0;
+}
+
+// sum_{j != y} (lse - x_j) = (K - 1) gap - sum_j (x_j - x_y). Both are as large as the distances between logits, and
+// what cancels is no more than the label's own term holds.
+void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Rows* rows) {
+  const double share = SmoothingShare(task);
+  const bool is_uniform = task.options.smoothing == XENT_SMOOTHING_UNIFORM;
+  const double own = (1.0 - task.options.label_smoothing) + (is_uniform ? share : 0.0);
+  const double others = static_cast<double>(task.logits.classes - 1);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const double of_others = others * rows->mark_gap[r] - differences[r];
+    rows->target_own[r] = own;
+    rows->target_rest[r] = others * share;
+    rows->target_sum[r] = own + others * share;
+    rows->cross[r] = own * rows->mark_gap[r] + share * std::max(of_others, 0.0);
+    if (std::isinf(rows->mark_gap[r])) rows->cross[r] = kInfinity;
+    if (std::isnan(rows->mark_gap[r])) rows->cross[r] = kNaN;
+  }
+}
+
 void FindRest(Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
     rows->rest[r] = (rows->states[r].sum + rows->states[r].low) / rows->total[r];
@@ -321,7 +345,7 @@ void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
   if (HasBeside(task)) AddBeside(options, rows);
 }
 
-void FindGrads(const double* scale, const double* left_out, Rows* rows) {
+void FindGrads(const double* scale, double offset_of_b, const double* left_out, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
     RowGrad& grad = rows->grads[r];
     const int64_t up = 2 - ExponentOf(rows->total[r]);
@@ -330,6 +354,7 @@ void FindGrads(const double* scale, const double* left_out, Rows* rows) {
     grad.total = TimesPowerOfTwo(rows->total[r], up);
     grad.anchor = rows->states[r].anchor;
     grad.label_value = left_out[r];
+    grad.offset = offset_of_b == 0.0 ? 0.0 : offset_of_b * rows->b[r];
     grad.exponent = static_cast<int32_t>(static_cast<int64_t>(rows->total_exponent[r]) - up);
     grad.plan = rows->states[r].plan;
     grad.kind = rows->labels[r] == kSkipRow ? RowGrad::kZero : is_nan ? RowGrad::kNaN : RowGrad::kSoftmax;

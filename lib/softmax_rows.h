@@ -96,15 +96,21 @@ void FindProbability(Rows* rows);
 // The target of rows whose mark is their label, with nothing else to it.
 void TargetLabels(const SoftmaxTask& task, Rows* rows);
 
+// The same with label smoothing, from the sums of x_j - x_y over the classes.
+void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Rows* rows);
+
+// What label smoothing gives to a class that is not the label.
+double SmoothingShare(const SoftmaxTask& task);
+
 // Whether anything but a row's label pulls at its probabilities: then FindLosses needs p_y.
 bool HasBeside(const SoftmaxTask& task);
 
 // The row losses and, if the gradient is wanted, its parts.
 void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows);
 
-// The RowGrads of scale * p_j, and these values at the class left out; NaN where the row is. (Each is written where it
+// The RowGrads of scale * p_j - offset_of_b * b, and these values at the class left out; NaN where the row is. (Each is written where it
 // stays: a copy of what was just stored in parts would wait.)
-void FindGrads(const double* scale, const double* left_out, Rows* rows);
+void FindGrads(const double* scale, double offset_of_b, const double* left_out, Rows* rows);
 
 // Whether the row's gradient is 0 whatever its logits are.
 inline bool IsFlat(const Rows& rows, int64_t r) {

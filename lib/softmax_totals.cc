@@ -63,6 +63,14 @@ void WriteRows(const SoftmaxTask& task, const Rows& rows, int64_t part, Totals* 
   }
 }
 
+void WriteClasses(const SoftmaxTask& task, const Rows& rows, const int64_t* largest, Totals* totals) {
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const bool has_largest = rows.read[r] != kSkipRow && !std::isnan(rows.gap[r]);
+    if (task.outputs.argmax != nullptr) task.outputs.argmax[rows.first + r] = has_largest ? largest[r] : -1;
+    totals->correct += has_largest && rows.labels[r] == largest[r];
+  }
+}
+
 void WriteTotals(const SoftmaxTask& task, const Totals& totals) {
   const xent_softmax_outputs& out = task.outputs;
   const double denominator = task.Denominator();

@@ -50,7 +50,6 @@ class SinglesSum {
 
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
-    constexpr int64_t kHalf = kStepVectors<float> / 2;
     HWY_UNROLL(16)
     for (int64_t i = 0; i < kHalf; ++i) {
       const auto low = at(i);  // lower addresses first: what `at` writes goes out in order
@@ -68,10 +67,11 @@ class SinglesSum {
     *low = 0.0;
   }
 
- private:
+ protected:
   using Wide = hn::CappedTag<double, 8>;
   static constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Wide()));
   static constexpr int64_t kVectors = 16 / kLanes;
+  static constexpr int64_t kHalf = kStepVectors<float> / 2;
 
   HWY_INLINE void Widen(hn::Vec<Tag<float>> x, hn::Vec<Wide>* to) {
     const Wide d;
@@ -85,6 +85,21 @@ class SinglesSum {
   }
 
   hn::Vec<Wide> sum_[kVectors];
+};
+
+// The same, but each element is widened before it is added.
+class WidenedSum : public SinglesSum {
+ public:
+  HWY_INLINE WidenedSum() {}
+
+  template <class StepAt>
+  HWY_INLINE void Add(const StepAt& at) {
+    HWY_UNROLL(16)
+    for (int64_t i = 0; i < kHalf; ++i) {
+      Widen(at(i), sum_ + i * kVectors / kHalf);
+      Widen(at(kHalf + i), sum_ + i * kVectors / kHalf);
+    }
+  }
 };
 
 // The sum of steps with the rounding errors of its eight lanes of f64, after a step's quarters were added in f64.
@@ -141,6 +156,10 @@ class DoublesSum {
 
 template <class C>
 using StepSum = std::conditional_t<sizeof(C) == sizeof(float), SinglesSum, DoublesSum>;
+
+// For logits of either sign: what cancels must not have been rounded in f32.
+template <class C>
+using SignedSum = std::conditional_t<sizeof(C) == sizeof(float), WidenedSum, DoublesSum>;
 
 // The largest element, and whether any is NaN or +inf. Compare and select: the same on every machine.
 template <class C>

@@ -78,7 +78,7 @@ struct PlainExpAndWrite {
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
-    ToStorage<kStream>(hn::Mul(hn::LoadU(d, stage + i), hn::Set(d, factor)), d, out + i);
+    ToStorage<kStream>(hn::MulSub(hn::LoadU(d, stage + i), hn::Set(d, factor), hn::Set(d, offset)), d, out + i);
     return exp(d, x, i);
   }
 
@@ -88,6 +88,7 @@ struct PlainExpAndWrite {
   const C* stage;
   T* out;
   C factor;
+  C offset;
 };
 
 template <class C>
@@ -95,21 +96,23 @@ struct PlainGrad {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     const auto reduced = ReduceExp(d, x);
-    return hn::Mul(ExpScaled(d, reduced, reduced.shifted), hn::Set(d, factor));
+    return hn::MulSub(ExpScaled(d, reduced, reduced.shifted), hn::Set(d, factor), hn::Set(d, offset));
   }
 
   C factor;
+  C offset;
 };
 
 template <class C>
 struct CarefulGrad {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
-    return hn::Mul(exp(d, x, 0), hn::Set(d, factor));
+    return hn::MulSub(exp(d, x, 0), hn::Set(d, factor), hn::Set(d, offset));
   }
 
   CarefulExp<C> exp;
   C factor;
+  C offset;
 };
 
 template <class C>
@@ -122,14 +125,16 @@ struct Constant {
   C value;
 };
 
+// Minus an offset, which costs nothing beside the multiplication.
 template <class C>
 struct Times {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
-    return hn::Mul(x, hn::Set(d, factor));
+    return hn::MulSub(x, hn::Set(d, factor), hn::Set(d, offset));
   }
 
   C factor;
+  C offset;
 };
 
 template <class C>

@@ -69,7 +69,8 @@ bool FoldAndWrite(const T* x, int64_t n, int64_t label, Compute<T>* staged, Step
   using C = Compute<T>;
   T* const out = static_cast<T*>(pending->out);
   const C* const kept = static_cast<const C*>(pending->stage);
-  const PlainExpAndWrite<kStream, T> both = {PlainExp<C>(), kept, out, static_cast<C>(pending->factor)};
+  const PlainExpAndWrite<kStream, T> both = {PlainExp<C>(), kept, out, static_cast<C>(pending->factor),
+                                             static_cast<C>(pending->offset)};
   pending->out = out + n;
   pending->stage = kept + n;
   pending->left -= n;
@@ -209,6 +210,51 @@ void Gather(const Tile& tile, double* values) {
   }
 }
 
+// Of plain rows the differences may be added up afterwards; of others, offsets can be larger than they.
+template <class T>
+void SumDifferences(const Tile& tile, const RowState* states, double* sums) {
+  using C = Compute<T>;
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    if (tile.labels[r] == kSkipRow) continue;
+    const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
+    const double reference = WidenOne(x + tile.labels[r]);
+    double high = 0.0;
+    double low = 0.0;
+    if (states[r].plan == kPlain) {
+      SignedSum<C> sum;
+      Itself itself;
+      Fold<false>(x, tile.classes, -1, itself, sum, static_cast<C*>(nullptr));
+      sum.Finish(&high, &low);
+      sums[r] = (high - static_cast<double>(tile.classes) * reference) + low;
+    } else {
+      for (int64_t j = 0; j < tile.classes; ++j) high += WidenOne(x + j) - reference;
+      sums[r] = high;
+    }
+  }
+}
+
+template <class T>
+void FindLargestOfRows(const Tile& tile, int64_t* classes) {
+  using C = Compute<T>;
+  const Tag<C> d;
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    if (tile.labels[r] == kSkipRow) continue;
+    const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
+    Itself itself;
+    MaxAccumulator<C> largest;
+    Fold<false>(x, tile.classes, -1, itself, largest, static_cast<C*>(nullptr));
+    const C max = largest.Finish();
+    classes[r] = -1;
+    if (!(max < std::numeric_limits<C>::infinity())) continue;
+    int64_t j = 0;
+    while (j + LanesOf<C>() <= tile.classes && hn::AllFalse(d, hn::Eq(FromStorage(d, x + j), hn::Set(d, max)))) {
+      j += LanesOf<C>();
+    }
+    while (WidenOne(x + j) != static_cast<double>(max)) ++j;
+    classes[r] = j;
+  }
+}
+
 template <class T>
 void Widen(const void* logits, int64_t n, double* values) {
   Compute<T> computed[kWiden];
@@ -262,11 +308,13 @@ C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t c
 
 // One row of the tile, staged, prepared and with one factor for all its classes, to where its gradient goes.
 template <class T>
-void WriteStagedRow(const Tile& tile, Compute<T> factor, int64_t row, const GradientTile& out) {
+void WriteStagedRow(const Tile& tile, Compute<T> factor, const RowGrad& grad, int64_t row, const GradientTile& out) {
   using C = Compute<T>;
   C* const staged = static_cast<C*>(tile.stage) + row * tile.classes;
   T* const to = static_cast<T*>(out.data) + row * out.stride;
-  MapOut(staged, tile.classes, Times<C>{factor}, to, out.stream);
+  const C offset = grad.kind == RowGrad::kSoftmax ? static_cast<C>(grad.offset) : C(0);
+  MapOut(staged, tile.classes, Times<C>{factor, offset}, to, out.stream);
+  if (grad.kind == RowGrad::kSoftmax) NarrowOne(grad.label_value, to + tile.labels[row]);
 }
 
 template <class T>
@@ -299,19 +347,21 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   C* const stage = static_cast<C*>(tile.stage);
   C* const factors = static_cast<C*>(tile.factors);
   const int64_t classes = tile.classes;
+  // Rows whose elements are more than products are written one by one.
+  const bool is_together = factors != nullptr && std::all_of(grads, grads + tile.rows, [](const RowGrad& grad) {
+                             return grad.kind != RowGrad::kSoftmax || grad.offset == 0.0;
+                           });
   const auto label = [&tile](int64_t r) { return std::max<int64_t>(tile.labels[r], 0); };
   for (int64_t r = 0; r < tile.rows; ++r) {
     const C factor = PrepareStaged(states[r], grads[r], stage + r * classes, classes);
-    if (factors == nullptr) {
-      WriteStagedRow<T>(tile, factor, r, out);
-    } else {
+    if (is_together) {
       Spread(factor, classes, factors + r * classes);
+    } else {
+      WriteStagedRow<T>(tile, factor, grads[r], r, out);
     }
   }
   T* const gradient = static_cast<T*>(out.data);
-  if (factors == nullptr) {
-    if (grads[0].kind == RowGrad::kSoftmax) NarrowOne(grads[0].label_value, gradient + label(0));
-  } else {
+  if (is_together) {
     for (int64_t r = 0; r < tile.rows; ++r) {
       if (grads[r].kind != RowGrad::kSoftmax) continue;
       stage[r * classes + label(r)] = static_cast<C>(grads[r].label_value);
@@ -335,11 +385,11 @@ void WriteClasses(const Slice& slice, const RowGrad& grad, Compute<T> plain_fact
     const Constant<C> constant = {grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>()};
     Map(to, slice.classes, constant, to);
   } else if (plain_factor != C(0)) {
-    const PlainGrad<C> gradient = {plain_factor};
+    const PlainGrad<C> gradient = {plain_factor, static_cast<C>(grad.offset)};
     MapOut(x, slice.classes, gradient, to, stream);
   } else {
     const CarefulExp<C> exp = {static_cast<C>(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad)};
-    const CarefulGrad<C> gradient = {exp, static_cast<C>(grad.scale / grad.total)};
+    const CarefulGrad<C> gradient = {exp, static_cast<C>(grad.scale / grad.total), static_cast<C>(grad.offset)};
     MapOut(x, slice.classes, gradient, to, stream);
   }
 }
@@ -349,7 +399,7 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
   using C = Compute<T>;
   T* const to = static_cast<T*>(out);
   const bool has_label = grad.kind == RowGrad::kSoftmax && slice.label >= 0 && slice.label < slice.classes;
-  *pending = PendingWrite{slice.stage, to, 0, 0.0, nullptr, grad.label_value, stream};
+  *pending = PendingWrite{slice.stage, to, 0, 0.0, grad.offset, nullptr, grad.label_value, stream};
   if (has_label) pending->label_out = to + slice.label;
   const C factor = grad.kind == RowGrad::kSoftmax ? PlainFactor<C>(grad) : C(0);
   if (!slice.keeps_stage || factor == C(0)) {
@@ -359,7 +409,7 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
   // Up to the first aligned element now, so that the rest can bypass the cache.
   const int64_t head = std::min(slice.classes, stream ? ElementsToAlignment(to) : 0);
   const C* const staged = static_cast<const C*>(slice.stage);
-  const Times<C> gradient = {factor};
+  const Times<C> gradient = {factor, static_cast<C>(grad.offset)};
   Map(staged, head, gradient, to);
   pending->stage = staged + head;
   pending->out = to + head;
@@ -371,7 +421,7 @@ template <class T>
 void FinishWrite(PendingWrite* pending) {
   using C = Compute<T>;
   if (pending->left > 0) {
-    const Times<C> gradient = {static_cast<C>(pending->factor)};
+    const Times<C> gradient = {static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
     MapOut(static_cast<const C*>(pending->stage), pending->left, gradient, static_cast<T*>(pending->out),
            pending->stream);
     pending->left = 0;
@@ -383,7 +433,8 @@ void FinishWrite(PendingWrite* pending) {
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, Gather<T>, Widen<T>, Narrow<T>};
+  return {StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, FindLargestOfRows<T>,
+          Gather<T>, Widen<T>, Narrow<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {
