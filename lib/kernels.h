@@ -105,7 +105,8 @@ struct GradientTile {
   void* data;
   int64_t stride;
   int64_t class_stride;
-  bool stream;  // bypass the cache: the gradient is much larger than it
+  bool stream;       // bypass the cache: the gradient is much larger than it
+  bool has_offsets;  // false: every offset is 0
 };
 
 struct SoftmaxKernels {

@@ -277,7 +277,7 @@ void General::FindProbabilities(Work* work) const {
   FindGrads(one, 0.0, work->top_probability, &rows);
   if (IsOnePiece()) {
     const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors};
-    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false});
+    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false, false});
     work->has_probabilities = true;
     return;
   }

@@ -202,12 +202,14 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
   }
   if (!wants_gradient) return;
   kernels_.write_staged(tile, all->states, all->grads,
-                        GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_});
+                        GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false});
 }
 
 void Softmax::FindGradients(Rows* rows) const {
   FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
-  for (int64_t r = 0; r < rows->count; ++r) {
+  // Without factors of their own all rows have the slope of the first, or are not read.
+  const bool may_be_flat = task_.options.row_upstream != nullptr || rows->slope[0] == 0.0;
+  for (int64_t r = 0; r < rows->count && may_be_flat; ++r) {
     if (IsFlat(*rows, r)) rows->grads[r].kind = RowGrad::kZero;
   }
 }
@@ -309,7 +311,8 @@ __attribute__((noinline)) bool Softmax::FoldSlices(const Tile& tile, const Team&
 
 bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const {
   if (staged_) {
-    const GradientTile out = {GradientData(rows.first), task_.gradient.outer_stride, task_.gradient.class_stride, stream_};
+    const GradientTile out = {GradientData(rows.first), task_.gradient.outer_stride, 1, stream_,
+                              task_.options.label_smoothing != 0.0};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }

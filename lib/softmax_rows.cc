@@ -354,11 +354,12 @@ void FindGrads(const double* scale, double offset_of_b, const double* left_out, 
     grad.total = TimesPowerOfTwo(rows->total[r], up);
     grad.anchor = rows->states[r].anchor;
     grad.label_value = left_out[r];
-    grad.offset = offset_of_b == 0.0 ? 0.0 : offset_of_b * rows->b[r];
+    grad.offset = 0.0;
     grad.exponent = static_cast<int32_t>(static_cast<int64_t>(rows->total_exponent[r]) - up);
     grad.plan = rows->states[r].plan;
     grad.kind = rows->labels[r] == kSkipRow ? RowGrad::kZero : is_nan ? RowGrad::kNaN : RowGrad::kSoftmax;
   }
+  for (int64_t r = 0; r < rows->count && offset_of_b != 0.0; ++r) rows->grads[r].offset = offset_of_b * rows->b[r];
 }
 
 }  // namespace xent

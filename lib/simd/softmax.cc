@@ -348,9 +348,7 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   C* const factors = static_cast<C*>(tile.factors);
   const int64_t classes = tile.classes;
   // Rows whose elements are more than products are written one by one.
-  const bool is_together = factors != nullptr && std::all_of(grads, grads + tile.rows, [](const RowGrad& grad) {
-                             return grad.kind != RowGrad::kSoftmax || grad.offset == 0.0;
-                           });
+  const bool is_together = factors != nullptr && !out.has_offsets;
   const auto label = [&tile](int64_t r) { return std::max<int64_t>(tile.labels[r], 0); };
   for (int64_t r = 0; r < tile.rows; ++r) {
     const C factor = PrepareStaged(states[r], grads[r], stage + r * classes, classes);
