@@ -6,6 +6,7 @@
 #include "lib/function_array.h"
 #include "lib/isa.h"
 #include "lib/parallel.h"
+#include "lib/softmax_backward.h"
 #include "lib/softmax_loss.h"
 #include "lib/targets.h"
 #include "xent/xent.h"
@@ -35,6 +36,32 @@ struct BuildInfo {
   }
   char text[256];
 };
+
+xent_status RunnerFailed();
+
+// A checked task of a function without targets.
+xent_status RunWithoutTargets(xent::SoftmaxTask* task) {
+  const xent::Team team = xent::ChooseTeam(task->options.num_threads, task->options.runner,
+                                           task->logits.rows * task->logits.classes);
+  if (!xent::CountTargets(team, task)) return RunnerFailed();
+  const xent_status status = xent::CheckTargetCount(*task);
+  if (status != XENT_OK) return status;
+  return xent::SoftmaxLoss(*task, team) ? XENT_OK : RunnerFailed();
+}
+
+xent_status RunBackward(xent::Product product, const xent_logits* results, const xent_softmax_options* options,
+                        const void* upstream, void* gradient) {
+  const xent::FpEnvironment environment;
+  xent::SoftmaxTask task;
+  xent::Matrix matrix;
+  task.product = product;
+  xent_status status = xent::CheckRowFunction(results, options, "gradient", gradient, &task);
+  if (status == XENT_OK) status = xent::CheckUpstream(*results, upstream, task, &matrix);
+  if (status != XENT_OK) return status;
+  const xent::Team team =
+      xent::ChooseTeam(task.options.num_threads, task.options.runner, task.logits.rows * task.logits.classes);
+  return xent::SoftmaxBackward(task, matrix, team) ? XENT_OK : RunnerFailed();
+}
 
 xent_status RunnerFailed() {
   return xent::Fail(XENT_RUNNER_FAILED, "options.runner did not run every task exactly once");
@@ -114,6 +141,62 @@ xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_tar
     ran = xent::SoftmaxLoss(task, team);
   }
   return ran ? XENT_OK : RunnerFailed();
+}
+
+xent_status xent_logsumexp(const xent_logits* logits, const xent_softmax_options* options, void* lse) {
+  const xent::FpEnvironment environment;
+  xent::SoftmaxTask task;
+  xent_status status = xent::CheckRowFunction(logits, options, nullptr, nullptr, &task);
+  if (status == XENT_OK) status = xent::CheckRowArray("lse", lse, true, task);
+  if (status != XENT_OK) return status;
+  task.outputs.lse = lse;
+  return RunWithoutTargets(&task);
+}
+
+xent_status xent_softmax(const xent_logits* logits, const xent_softmax_options* options, void* probabilities) {
+  const xent::FpEnvironment environment;
+  xent::SoftmaxTask task;
+  task.product = xent::Product::kProbabilities;
+  const xent_status status = xent::CheckRowFunction(logits, options, "probabilities", probabilities, &task);
+  return status != XENT_OK ? status : RunWithoutTargets(&task);
+}
+
+xent_status xent_log_softmax(const xent_logits* logits, const xent_softmax_options* options, void* log_probabilities) {
+  const xent::FpEnvironment environment;
+  xent::SoftmaxTask task;
+  task.product = xent::Product::kLogProbabilities;
+  const xent_status status = xent::CheckRowFunction(logits, options, "log_probabilities", log_probabilities, &task);
+  return status != XENT_OK ? status : RunWithoutTargets(&task);
+}
+
+xent_status xent_logsumexp_backward(const xent_logits* logits, const xent_softmax_options* options,
+                                    const void* upstream, void* gradient) {
+  const xent::FpEnvironment environment;
+  xent::SoftmaxTask task;
+  xent_status status = xent::CheckRowFunction(logits, options, "gradient", gradient, &task);
+  if (status == XENT_OK) status = xent::CheckRowArray("upstream", upstream, false, task);
+  if (status != XENT_OK) return status;
+  task.options.lse_upstream = upstream;
+  return RunWithoutTargets(&task);
+}
+
+xent_status xent_softmax_backward(const xent_logits* probabilities, const xent_softmax_options* options,
+                                  const void* upstream, void* gradient) {
+  return RunBackward(xent::Product::kProbabilities, probabilities, options, upstream, gradient);
+}
+
+xent_status xent_log_softmax_backward(const xent_logits* log_probabilities, const xent_softmax_options* options,
+                                      const void* upstream, void* gradient) {
+  return RunBackward(xent::Product::kLogProbabilities, log_probabilities, options, upstream, gradient);
+}
+
+xent_status xent_token_logprob(const xent_logits* logits, const void* tokens, xent_dtype tokens_dtype, int64_t per_row,
+                               const xent_softmax_options* options, void* log_probabilities, void* entropy) {
+  const xent::FpEnvironment environment;
+  xent::SoftmaxTask task;
+  const xent_status status =
+      xent::CheckTokens(logits, tokens, tokens_dtype, per_row, options, log_probabilities, entropy, &task);
+  return status != XENT_OK ? status : RunWithoutTargets(&task);
 }
 
 const char* xent_function_name(xent_function function) {

@@ -14,6 +14,21 @@ const char* LastError();
 xent_status CheckSoftmax(const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
                          const xent_softmax_outputs* outputs, SoftmaxTask* task);
 
+// Checks the arguments of a function of logits without targets that writes a matrix (named `name`; null: none) with
+// their layout and type, in place too, and fills the task.
+xent_status CheckRowFunction(const xent_logits* logits, const xent_softmax_options* options, const char* name,
+                             void* matrix, SoftmaxTask* task);
+
+// Checks one more matrix with the logits' layout and type, which may not overlap the gradient but exactly.
+xent_status CheckUpstream(const xent_logits& logits, const void* upstream, const SoftmaxTask& task, Matrix* matrix);
+
+// Checks a row array that a function writes or reads.
+xent_status CheckRowArray(const char* name, const void* array, bool is_written, const SoftmaxTask& task);
+
+// Checks the arguments of xent_token_logprob, but not the tokens' values, and fills the task but its count.
+xent_status CheckTokens(const xent_logits* logits, const void* tokens, xent_dtype tokens_dtype, int64_t per_row,
+                        const xent_softmax_options* options, void* log_probabilities, void* entropy, SoftmaxTask* task);
+
 // Checks what the pass over the targets found.
 xent_status CheckTargetCount(const SoftmaxTask& task);
 

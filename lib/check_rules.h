@@ -45,6 +45,12 @@ struct Extent {
 // The rules of options that every call has.
 xent_status CheckThreads(int32_t num_threads, const xent_parallel_runner* optional);
 
+// Those of arguments that several functions have.
+Extent ExtentOf(const char* name, const Matrix& x);
+xent_status CheckLogits(const xent_logits& x, Matrix* matrix);
+xent_status CheckOptions(const xent_softmax_options& options, bool is_double);
+xent_status CheckAligned(const char* of, const char* name, const void* pointer, int64_t bytes);
+
 }  // namespace xent
 
 #endif  // XENT_LIB_CHECK_RULES_H_

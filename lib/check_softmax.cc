@@ -34,7 +34,11 @@ int64_t ExtentOf(const Matrix& x) {
   return 1 + (outer - 1) * x.outer_stride + (x.inner - 1) * x.inner_stride + (x.classes - 1) * x.class_stride;
 }
 
+}  // namespace
+
 Extent ExtentOf(const char* name, const Matrix& x) { return {name, x.data, ExtentOf(x) * x.ElementBytes()}; }
+
+namespace {
 
 // Rows at equal distances get inner 1, however they are described.
 Matrix MatrixOf(const Array& a) {
@@ -91,6 +95,8 @@ xent_status CheckArray(const Array& a) {
   return CheckStrides(a);
 }
 
+}  // namespace
+
 xent_status CheckLogits(const xent_logits& x, Matrix* matrix) {
   XENT_REQUIRE(IsRealDtype(x.dtype), XENT_INVALID_ARGUMENT,
                "logits.dtype is %" PRId32 "; XENT_F32, XENT_F64, XENT_BF16 and XENT_F16 are allowed", x.dtype);
@@ -114,6 +120,8 @@ xent_status CheckLogits(const xent_logits& x, Matrix* matrix) {
                "logits.outer is %" PRId64 "; arrays of so many rows do not fit the address space", x.outer);
   return XENT_OK;
 }
+
+namespace {
 
 xent_status CheckLabels(const xent_targets& targets) {
   XENT_REQUIRE(IsLabelDtype(targets.dtype), XENT_INVALID_ARGUMENT,
@@ -211,7 +219,9 @@ xent_status CheckNumbers(const xent_softmax_options& options, bool is_double) {
   return XENT_OK;
 }
 
-inline xent_status CheckAligned(const char* of, const char* name, const void* pointer, int64_t bytes) {
+}  // namespace
+
+xent_status CheckAligned(const char* of, const char* name, const void* pointer, int64_t bytes) {
   XENT_REQUIRE(IsAligned(pointer, bytes), XENT_INVALID_ARGUMENT, "%s.%s is %p; its elements must be aligned", of, name,
                pointer);
   return XENT_OK;
@@ -234,6 +244,8 @@ xent_status CheckOptions(const xent_softmax_options& options, bool is_double) {
   XENT_RULE(CheckAligned("options", "lse_upstream", options.lse_upstream, real));
   return CheckAligned("options", "entropy_upstream", options.entropy_upstream, real);
 }
+
+namespace {
 
 xent_status CheckGradient(const xent_softmax_outputs& out, const xent_logits& x, const Matrix& logits,
                           Matrix* gradient) {

@@ -87,6 +87,8 @@ class General {
   void FindTargets(Work* work) const;
   void FindEntropies(Work* work) const;
   void FindProbabilities(Work* work) const;
+  void WriteTokens(const Work& work) const;
+  void WriteLogProbabilities(Work* work) const;
   void WriteGradient(Work* work) const;
 
   bool WantsEntropy() const {
@@ -122,7 +124,12 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   FindLosses(task_, math_, &rows);
   WriteRows(task_, rows, tile_rows_, totals);
   WriteClasses(task_, rows, work->largest, totals);
-  if (task_.outputs.gradient != nullptr) WriteGradient(work);
+  if (task_.token_log_probability != nullptr) WriteTokens(*work);
+  if (task_.product == Product::kLogProbabilities) {
+    WriteLogProbabilities(work);
+  } else if (task_.outputs.gradient != nullptr) {
+    WriteGradient(work);
+  }
 }
 
 // body() for each piece of the tile, widened and transformed. A single piece still is.
@@ -287,6 +294,41 @@ void General::FindProbabilities(Work* work) const {
   doubles_.finish_write(&pending);
 }
 
+// log p of the classes that sparse targets name, 0 of those that are left out.
+void General::WriteTokens(const Work& work) const {
+  const Rows& rows = work.rows;
+  const int64_t per_row = task_.targets.per_row;
+  for (int64_t r = 0; r < rows.count; ++r) {
+    for (int64_t i = 0; i < per_row; ++i) {
+      const int64_t row = rows.first + r;
+      const int64_t label = rows.read[r] == kSkipRow ? kSkipRow : SparsePair(task_, row, i).label;
+      double value = label == kSkipRow ? 0.0 : kNaN;
+      if (label >= 0) value = 0.0 - (rows.gap[r] + (work.max[r] - wide_.At(row, label)));
+      if (task_.logits.IsDouble()) {
+        static_cast<double*>(task_.token_log_probability)[row * per_row + i] = value;
+      } else {
+        static_cast<float*>(task_.token_log_probability)[row * per_row + i] = static_cast<float>(value);
+      }
+    }
+  }
+}
+
+// The pieces of log p: p (a - d (gap + top - z)) with p = 1, a = 0, d = 1.
+void General::WriteLogProbabilities(Work* work) const {
+  Rows& rows = work->rows;
+  ForPieces(work, false, [&] {
+    const Piece& piece = work->piece;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      double* const p = work->probabilities + r * piece.classes;
+      std::fill(p, p + piece.classes, rows.read[r] == kSkipRow ? 0.0 : 1.0);
+      if (rows.read[r] == kSkipRow) continue;
+      const GradientTerms terms = {0.0, 0.0, 1.0, rows.gap[r], work->max[r], 0.0};
+      terms_.combine(terms, p, piece.Row(r), nullptr, nullptr, piece.classes, p);
+    }
+    wide_.Store(rows, piece, work->probabilities);
+  });
+}
+
 void General::WriteGradient(Work* work) const {
   Rows& rows = work->rows;
   const double least = task_.logits.IsDouble() ? std::numeric_limits<double>::min()
@@ -302,7 +344,8 @@ void General::WriteGradient(Work* work) const {
       }
       double* const u = targets_.HasTermPerClass() ? work->targets + r * piece.classes : nullptr;
       if (u != nullptr && !IsOnePiece()) targets_.Fill(rows, r, work->live[r], piece, u);
-      const double* const slopes = piece.has_slopes ? piece.slopes + r * piece.classes : nullptr;
+      const bool has_slopes = piece.has_slopes && task_.product == Product::kGradient;
+      const double* const slopes = has_slopes ? piece.slopes + r * piece.classes : nullptr;
       const GradientTerms terms = {rows.a[r], rows.b[r], rows.d[r], rows.gap[r], work->max[r], least};
       terms_.combine(terms, p, piece.Row(r), u, slopes, piece.classes, p);
       const int64_t mark = (task_.HasLabels() ? rows.labels[r] : rows.read[r]) - piece.begin;
@@ -328,7 +371,8 @@ bool IsGeneral(const SoftmaxTask& task) {
   const xent_softmax_outputs& out = task.outputs;
   const bool is_known = (task.logits.HasPlainRows() && task.gradient.HasPlainRows()) || HasColumns(task);
   const bool has_layout = !is_known || task.gradient.dtype != task.logits.dtype;
-  const bool has_terms = !task.HasLabels() || options.scale != 1.0 || options.softcap != 0.0 ||
+  const bool has_targets = task.targets.kind == XENT_TARGET_DENSE || task.targets.kind == XENT_TARGET_SPARSE;
+  const bool has_terms = has_targets || task.product == Product::kLogProbabilities || options.scale != 1.0 || options.softcap != 0.0 ||
                          options.entropy_weight != 0.0 || options.entropy_upstream != nullptr;
   const bool wants_classes = out.argmax != nullptr || out.correct != nullptr;
   const bool is_smoothed = options.label_smoothing != 0.0;

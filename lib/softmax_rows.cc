@@ -180,6 +180,8 @@ void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows) {
     fill(0.0, zero);
   }
   fill(GradientScale(task), rows->slope);
+  // Probabilities are the gradient of lse.
+  if (task.product == Product::kProbabilities) fill(1.0, rows->lse_slope);
 }
 
 void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows) {
@@ -318,7 +320,8 @@ void AddBeside(const xent_softmax_options& options, Rows* rows) {
 bool HasBeside(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
   return options.z_loss != 0.0 || options.entropy_weight != 0.0 || options.lse_upstream != nullptr ||
-         options.entropy_upstream != nullptr || !task.HasLabels() || options.label_smoothing != 0.0;
+         options.entropy_upstream != nullptr || !task.HasLabels() || options.label_smoothing != 0.0 ||
+         task.product != Product::kGradient;
 }
 
 void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {

@@ -22,7 +22,7 @@ bool WantsRows(const SoftmaxTask& task) {
   const xent_softmax_outputs& out = task.outputs;
   return WantsLosses(task) || out.lse != nullptr || out.gradient != nullptr || out.row_state != nullptr ||
          out.entropy != nullptr || out.probability != nullptr || out.log_probability != nullptr ||
-         out.correct != nullptr || out.argmax != nullptr;
+         out.correct != nullptr || out.argmax != nullptr || task.token_log_probability != nullptr;
 }
 
 void WriteRows(const SoftmaxTask& task, const Rows& rows, int64_t part, Totals* totals) {

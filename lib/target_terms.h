@@ -15,7 +15,10 @@ class TargetTerms {
   explicit TargetTerms(const SoftmaxTask& task) : task_(task) {}
 
   // False: a row's target is its label, and nothing else.
-  bool HasTermPerClass() const { return !task_.HasLabels() || task_.options.label_smoothing != 0.0; }
+  bool HasTermPerClass() const {
+    return task_.targets.kind == XENT_TARGET_DENSE || task_.targets.kind == XENT_TARGET_SPARSE ||
+           task_.options.label_smoothing != 0.0;
+  }
 
   // u_j of a row's classes in the piece. `live`: how many classes the row has, if options.live_classes says that those
   // at -inf are none. A target that is negative or NaN makes NaN.

@@ -34,6 +34,10 @@ auto WithLabelType(const Labels& labels, const Body& body) {
 
 bool IsClass(int64_t label, int64_t classes) { return static_cast<uint64_t>(label) < static_cast<uint64_t>(classes); }
 
+bool HasLabelArray(const SoftmaxTask& task) {
+  return task.targets.kind == XENT_TARGET_LABELS || task.targets.kind == XENT_TARGET_SPARSE;
+}
+
 bool IsMasked(const SoftmaxTask& task, int64_t row) {
   return task.options.row_mask != nullptr && task.options.row_mask[row] == 0;
 }
@@ -104,7 +108,7 @@ double WeighRows(const SoftmaxTask& task, int64_t first, int64_t last) {
 }
 
 TargetCount CountPiece(const SoftmaxTask& task, int64_t first, int64_t last) {
-  if (task.targets.kind == XENT_TARGET_DENSE) return CountMasked(task, first, last);
+  if (!HasLabelArray(task)) return CountMasked(task, first, last);
   return WithLabelType(task.targets.labels, [&](const auto* label) {
     const bool is_plain = task.HasLabels() && task.options.row_mask == nullptr;
     return is_plain ? CountPlainLabels(label, first, last, task.targets.labels.ignore_index, task.logits.classes)
@@ -145,7 +149,7 @@ bool CountTargets(const Team& team, SoftmaxTask* task) {
 void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labels) {
   const int64_t classes = task.logits.classes;
   const int64_t ignore_index = task.targets.labels.ignore_index;
-  if (task.targets.kind == XENT_TARGET_DENSE) {
+  if (!HasLabelArray(task)) {
     std::fill(labels, labels + n, 0);
   } else {
     WithLabelType(task.targets.labels, [&](const auto* label) {

@@ -56,7 +56,15 @@ struct TargetCount {
   double weight;  // the sum over the other rows of row weight times the label's class weight
 };
 
+// What goes to where the gradient is.
+enum class Product : int32_t { kGradient, kProbabilities, kLogProbabilities };
+
+// The kind of targets of a task without any.
+constexpr xent_target_kind kNoTargets = 0;
+
 struct SoftmaxTask {
+  Product product = Product::kGradient;
+  void* token_log_probability = nullptr;  // of each of the sparse targets' classes
   Matrix logits;
   Targets targets;
   TargetCount count;

@@ -88,6 +88,16 @@ void WideRows::Cap(int64_t n, bool wants_slopes, double* z, double* slopes) cons
   for (int64_t i = 0; i < n; ++i) z[i] = std::fabs(z[i]) <= kLargest ? cap * t[i] : z[i];
 }
 
+double WideRows::At(int64_t row, int64_t j) const {
+  double packed, z, slope;
+  logits_.widen(PackedRow(task_.logits, row, j, 1, &packed), 1, &z);
+  if (task_.options.softcap != 0.0) {
+    Cap(1, false, &z, &slope);
+    return z;
+  }
+  return z * task_.options.scale;
+}
+
 void WideRows::Store(const Rows& rows, const Piece& piece, const double* values) const {
   const Matrix& gradient = task_.gradient;
   const int64_t n = piece.classes;

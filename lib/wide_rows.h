@@ -37,6 +37,8 @@ class WideRows {
   void Load(const Rows& rows, int64_t begin, int64_t n, Piece* piece) const;
   // Scales and caps them.
   void Transform(const Rows& rows, bool wants_slopes, Piece* piece) const;
+  // One logit, scaled and capped.
+  double At(int64_t row, int64_t j) const;
   // Doubles, row by row, to the gradient.
   void Store(const Rows& rows, const Piece& piece, const double* values) const;
 

@@ -487,6 +487,57 @@ XENT_API xent_status xent_softmax_cross_entropy(const xent_logits* logits, const
                                                 const xent_softmax_options* options,
                                                 const xent_softmax_outputs* outputs);
 
+/* ------------------------------------------------- functions of logits */
+
+/* Of the options these functions know scale, softcap, row_mask, masked_row, ignore_index (of tokens), invalid_label,
+ * num_threads and runner; any other that is set is XENT_UNSUPPORTED. options may be NULL (the defaults). Rows that the
+ * mask leaves out are not read and get 0. Accuracy, special values and promises are those of
+ * xent_softmax_cross_entropy. */
+
+/* lse[r] = log sum_j exp(z_j).
+ * Reads: logits. Writes: lse, one per row: float for f32, bf16 and f16 logits, double for f64 logits.
+ * Aliases: none. Threads: up to num_threads, or the caller's runner.
+ * Errors: XENT_INVALID_ARGUMENT, XENT_UNSUPPORTED, XENT_OVERLAP, XENT_SIZE_OVERFLOW, XENT_VERSION_MISMATCH,
+ *   XENT_RUNNER_FAILED. Since: 0.1 */
+XENT_API xent_status xent_logsumexp(const xent_logits* logits, const xent_softmax_options* options, void* lse);
+
+/* p_j = exp(z_j - lse), within 4 (f32) or 8 (f64) ULP each; and log p_j = z_j - lse, within 4 (f32) or 6 (f64), of the
+ * likeliest class too. bf16 and f16 are rounded once, from f32. xent_softmax is as fast as the gradient of a plain
+ * cross-entropy; xent_log_softmax is computed in f64 and takes several times as long in this version.
+ * Reads: logits. Writes: a matrix with their dtype and strides.
+ * Aliases: it may be exactly logits.data. Threads: up to num_threads, or the caller's runner.
+ * Errors: as xent_logsumexp. Since: 0.1 */
+XENT_API xent_status xent_softmax(const xent_logits* logits, const xent_softmax_options* options, void* probabilities);
+XENT_API xent_status xent_log_softmax(const xent_logits* logits, const xent_softmax_options* options,
+                                      void* log_probabilities);
+
+/* The gradients of these three: g is d(objective) / d(result), and d(objective) / d(logits) is written.
+ *   xent_logsumexp_backward:    g_r p_j, from the logits; g has one number per row
+ *   xent_softmax_backward:      scale p_j (g_j - sum_i p_i g_i), from the probabilities
+ *   xent_log_softmax_backward:  scale (g_j - p_j sum_i g_i), from the log-probabilities
+ * The errors of the last two are those of p, of the magnitudes of their terms. The first knows softcap, these do not:
+ * its slope is not in their arguments.
+ * Reads: the first argument and upstream, which has its dtype and strides (one per row: as lse). Writes: gradient, with
+ *   the dtype and strides of the first argument.
+ * Aliases: gradient may be exactly the first argument's memory, or the matrix upstream's.
+ * Threads: up to num_threads, or the caller's runner. Errors: as xent_logsumexp. Since: 0.1 */
+XENT_API xent_status xent_logsumexp_backward(const xent_logits* logits, const xent_softmax_options* options,
+                                             const void* upstream, void* gradient);
+XENT_API xent_status xent_softmax_backward(const xent_logits* probabilities, const xent_softmax_options* options,
+                                           const void* upstream, void* gradient);
+XENT_API xent_status xent_log_softmax_backward(const xent_logits* log_probabilities,
+                                               const xent_softmax_options* options, const void* upstream,
+                                               void* gradient);
+
+/* log p of some classes of each row: of the tokens that a text has, or that a policy has chosen. tokens and
+ * log_probabilities are [outer * inner, per_row]; a token equal to ignore_index gives 0. entropy: of each row, or NULL.
+ * Reads: logits, tokens. Writes: log_probabilities and entropy, of the type of lse.
+ * Aliases: none. Threads: up to num_threads, or the caller's runner.
+ * Errors: as xent_logsumexp; XENT_INVALID_LABEL (options.invalid_label: or NaN). Since: 0.1 */
+XENT_API xent_status xent_token_logprob(const xent_logits* logits, const void* tokens, xent_dtype tokens_dtype,
+                                        int64_t per_row, const xent_softmax_options* options, void* log_probabilities,
+                                        void* entropy);
+
 /* -------------------------------------------------------- function arrays */
 
 /* Functions of one number. */

@@ -1,0 +1,281 @@
+// Log-sum-exp, softmax, log-softmax, their gradients and the log-probabilities of tokens: against long double, in every
+// layout and type, in place and not, with masks, scales and caps; and their bad arguments.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "support/every_isa.h"
+#include "support/inputs.h"
+#include "support/storage.h"
+#include "support/ulp.h"
+
+namespace xent_test {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// Rows of logits in some layout, and what their softmax is.
+struct Rows {
+  Rows(xent_dtype type, int64_t outer, int64_t class_count, int64_t inner, bool class_last, uint64_t seed)
+      : dtype(type), classes(class_count), rows(outer * inner) {
+    view = class_last ? xent_logits_rows(nullptr, type, rows, classes)
+                      : xent_logits_channels(nullptr, type, outer, classes, inner);
+    memory = Bytes(static_cast<size_t>(rows * classes) * SizeOf(type));
+    view.data = memory.data();
+    Random random(seed);
+    for (int64_t r = 0; r < rows; ++r) {
+      const double spread = r % 3 == 0 ? 20 : 2;
+      for (int64_t j = 0; j < classes; ++j) Set(&memory, r, j, random.Below(30) == 0 ? -kInf : spread * random.Normal());
+      Set(&memory, r, r % classes, r % 5 == 0 ? 40 : 1);
+    }
+  }
+
+  int64_t Index(int64_t r, int64_t j) const {
+    return r / view.inner * view.outer_stride + j * view.class_stride + r % view.inner * view.inner_stride;
+  }
+  double Get(const Bytes& array, int64_t r, int64_t j) const { return Element(array.data(), dtype, Index(r, j)); }
+  void Set(Bytes* array, int64_t r, int64_t j, double value) const { SetElement(array->data(), dtype, Index(r, j), value); }
+
+  xent_dtype dtype;
+  int64_t classes;
+  int64_t rows;
+  xent_logits view;
+  Bytes memory;
+};
+
+struct Exact {
+  std::vector<long double> p, log_p, slope;
+  long double lse = 0;
+  long double entropy = 0;
+};
+
+Exact ExactOf(const Rows& rows, int64_t r, const xent_softmax_options& options) {
+  Exact exact;
+  std::vector<long double> z;
+  for (int64_t j = 0; j < rows.classes; ++j) {
+    const long double x = rows.Get(rows.memory, r, j);
+    const long double scaled = static_cast<long double>(options.scale) * x;
+    const long double cap = options.softcap;
+    const bool is_capped = cap > 0 && std::isfinite(x);
+    const long double cosh = is_capped ? std::cosh(scaled / cap) : 1;
+    z.push_back(is_capped ? cap * std::tanh(scaled / cap) : scaled);
+    exact.slope.push_back(static_cast<long double>(options.scale) / (cosh * cosh));
+  }
+  const auto largest = std::max_element(z.begin(), z.end());
+  long double others = 0;
+  for (auto one = z.begin(); one != z.end(); ++one) others += one == largest ? 0 : std::exp(*one - *largest);
+  exact.lse = *largest + std::log1p(others);
+  for (const long double one : z) {
+    exact.log_p.push_back((one - *largest) - std::log1p(others));
+    exact.p.push_back(std::exp(one - *largest) / (1 + others));
+    if (exact.p.back() > 0) exact.entropy -= exact.p.back() * exact.log_p.back();
+  }
+  return exact;
+}
+
+// Whether the result is within so many units of the row type's last place of `size`, and of one rounding of its own.
+void ExpectNear(double result, long double exact, long double size, double units, xent_dtype stored, xent_dtype row) {
+  if (std::isinf(exact)) {
+    EXPECT_EQ(result, static_cast<double>(exact));
+    return;
+  }
+  const Format format = FormatOf(row);
+  const Format kept = FormatOf(stored);
+  long double allowed = units * Ulp(size, format) + std::ldexp(1.0L, format.min_exponent);
+  if (kept.precision < format.precision) allowed += 0.51L * Ulp(exact, kept);
+  ASSERT_LE(std::fabs(result - exact), allowed) << "result " << result << ", exact " << static_cast<double>(exact);
+}
+
+template <typename Check>
+void ForEveryLayout(Check check) {
+  ForEveryIsaAndType([&](xent_dtype dtype) {
+    for (const int64_t classes : {1, 2, 5, 33, 300, 2500}) {
+      for (const bool class_last : {true, false}) {
+        SCOPED_TRACE(testing::Message() << classes << " classes, " << (class_last ? "rows" : "channels"));
+        const int64_t inner = classes > 100 ? 2 : 21;
+        check(Rows(dtype, 2, classes, inner, class_last, static_cast<uint64_t>(classes)));
+        if (testing::Test::HasFailure()) return;
+      }
+    }
+  });
+}
+
+std::vector<xent_softmax_options> SomeOptions() {
+  std::vector<xent_softmax_options> all(3, xent_softmax_options_default());
+  all[1].scale = 0.37;
+  all[2].softcap = 15;
+  return all;
+}
+
+double Units(const Rows& rows, const xent_softmax_options& options, double single, double twice) {
+  // Scaled logits of f64 round to f64.
+  const bool rounds = options.scale != 1 || options.softcap != 0;
+  return rows.dtype != XENT_F64 ? single : rounds ? 200 : twice;
+}
+
+TEST(SoftmaxFunctions, AreWithinTheirBoundsInEveryLayout) {
+  ForEveryLayout([](const Rows& rows) {
+    const xent_dtype row_type = RowType(rows.dtype);
+    for (const xent_softmax_options& options : SomeOptions()) {
+      Bytes p(rows.memory.size()), log_p = rows.memory, lse(static_cast<size_t>(rows.rows) * SizeOf(row_type));
+      xent_logits in_place = rows.view;
+      in_place.data = log_p.data();
+      ASSERT_EQ(xent_logsumexp(&rows.view, &options, lse.data()), XENT_OK) << xent_last_error();
+      ASSERT_EQ(xent_softmax(&rows.view, &options, p.data()), XENT_OK) << xent_last_error();
+      ASSERT_EQ(xent_log_softmax(&in_place, &options, log_p.data()), XENT_OK) << xent_last_error();
+      for (int64_t r = 0; r < rows.rows; ++r) {
+        const Exact exact = ExactOf(rows, r, options);
+        const long double size = std::max(std::fabs(exact.lse), 40.0L);
+        ExpectNear(Element(lse.data(), row_type, r), exact.lse, size, Units(rows, options, 1, 3), row_type, row_type);
+        for (int64_t j = 0; j < rows.classes; ++j) {
+          const size_t at = static_cast<size_t>(j);
+          ExpectNear(rows.Get(p, r, j), exact.p[at], exact.p[at], Units(rows, options, 4, 8), rows.dtype, row_type);
+          ExpectNear(rows.Get(log_p, r, j), exact.log_p[at], exact.log_p[at], Units(rows, options, 4, 6), rows.dtype,
+                     row_type);
+          if (testing::Test::HasFailure()) return;
+        }
+      }
+    }
+  });
+}
+
+TEST(SoftmaxFunctions, GradientsAreWithinTheirBoundsInEveryLayout) {
+  ForEveryLayout([](const Rows& rows) {
+    const xent_dtype row_type = RowType(rows.dtype);
+    xent_softmax_options options = xent_softmax_options_default();
+    options.scale = 0.5;
+    Random random(3);
+    Bytes g(rows.memory.size()), of_rows(static_cast<size_t>(rows.rows) * SizeOf(row_type));
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      SetElement(of_rows.data(), row_type, r, random.Normal());
+      for (int64_t j = 0; j < rows.classes; ++j) rows.Set(&g, r, j, random.Normal());
+    }
+    Bytes p(g.size()), log_p(g.size()), of_lse(g.size()), of_log(g.size()), of_p = g;
+    xent_logits of_probabilities = rows.view, of_log_probabilities = rows.view;
+    of_probabilities.data = p.data();
+    of_log_probabilities.data = log_p.data();
+    ASSERT_EQ(xent_softmax(&rows.view, &options, p.data()), XENT_OK);
+    ASSERT_EQ(xent_log_softmax(&rows.view, &options, log_p.data()), XENT_OK);
+    ASSERT_EQ(xent_logsumexp_backward(&rows.view, &options, of_rows.data(), of_lse.data()), XENT_OK) << xent_last_error();
+    ASSERT_EQ(xent_log_softmax_backward(&of_log_probabilities, &options, g.data(), of_log.data()), XENT_OK);
+    ASSERT_EQ(xent_softmax_backward(&of_probabilities, &options, of_p.data(), of_p.data()), XENT_OK);  // in place
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      const Exact exact = ExactOf(rows, r, options);
+      long double sum = 0, sum_size = 0, dot = 0, dot_size = 0;
+      for (int64_t j = 0; j < rows.classes; ++j) {
+        const long double one = rows.Get(g, r, j);
+        sum += one;
+        sum_size += std::fabs(one);
+        dot += rows.Get(p, r, j) * one;  // of the probabilities that are given
+        dot_size += std::fabs(rows.Get(p, r, j) * one);
+      }
+      const long double row = Element(of_rows.data(), row_type, r);
+      for (int64_t j = 0; j < rows.classes; ++j) {
+        const size_t at = static_cast<size_t>(j);
+        const long double one = rows.Get(g, r, j);
+        const long double given = rows.Get(p, r, j);
+        const long double log_given = std::exp(static_cast<long double>(rows.Get(log_p, r, j)));
+        ExpectNear(rows.Get(of_lse, r, j), row * exact.p[at] * 0.5L, row * exact.p[at] * 0.5L,
+                   Units(rows, options, 4, 8), rows.dtype, row_type);
+        ExpectNear(rows.Get(of_p, r, j), 0.5L * given * (one - dot), 0.5L * given * (std::fabs(one) + dot_size), 4,
+                   rows.dtype, row_type);
+        ExpectNear(rows.Get(of_log, r, j), 0.5L * (one - log_given * sum), 0.5L * (std::fabs(one) + log_given * sum_size),
+                   4, rows.dtype, row_type);
+        if (testing::Test::HasFailure()) return;
+      }
+    }
+  });
+}
+
+TEST(SoftmaxFunctions, TokensHaveTheLogProbabilitiesOfTheirClasses) {
+  ForEveryLayout([](const Rows& rows) {
+    const xent_dtype row_type = RowType(rows.dtype);
+    constexpr int64_t kPerRow = 3;
+    for (const xent_softmax_options& options : SomeOptions()) {
+      std::vector<int32_t> tokens(static_cast<size_t>(rows.rows * kPerRow));
+      for (size_t i = 0; i < tokens.size(); ++i) {
+        tokens[i] = i % 7 == 3 ? -100 : static_cast<int32_t>(i * 31 % static_cast<size_t>(rows.classes));
+      }
+      Bytes log_p(tokens.size() * SizeOf(row_type)), entropy(static_cast<size_t>(rows.rows) * SizeOf(row_type));
+      ASSERT_EQ(xent_token_logprob(&rows.view, tokens.data(), XENT_I32, kPerRow, &options, log_p.data(), entropy.data()),
+                XENT_OK) << xent_last_error();
+      for (int64_t r = 0; r < rows.rows; ++r) {
+        const Exact exact = ExactOf(rows, r, options);
+        ExpectNear(Element(entropy.data(), row_type, r), exact.entropy, exact.entropy, Units(rows, options, 4, 6),
+                   row_type, row_type);
+        for (int64_t i = r * kPerRow; i < (r + 1) * kPerRow; ++i) {
+          const int32_t token = tokens[static_cast<size_t>(i)];
+          const long double value = token < 0 ? 0 : exact.log_p[static_cast<size_t>(token)];
+          ExpectNear(Element(log_p.data(), row_type, i), value, value, Units(rows, options, 4, 6), row_type, row_type);
+          if (testing::Test::HasFailure()) return;
+        }
+      }
+    }
+  });
+}
+
+TEST(SoftmaxFunctions, MaskedRowsAreZeroAndInvalidTokensAreErrors) {
+  float x[] = {1, 2, 3, std::numeric_limits<float>::quiet_NaN(), 1, 1};
+  const uint8_t mask[] = {1, 0};
+  const xent_logits logits = xent_logits_rows(x, XENT_F32, 2, 3);
+  xent_softmax_options options = xent_softmax_options_default();
+  options.row_mask = mask;
+  float p[6], lse[2];
+  ASSERT_EQ(xent_softmax(&logits, &options, p), XENT_OK);
+  ASSERT_EQ(xent_logsumexp(&logits, &options, lse), XENT_OK);
+  for (int j = 3; j < 6; ++j) EXPECT_EQ(p[j], 0);
+  EXPECT_EQ(lse[1], 0);
+  EXPECT_NEAR(p[0] + p[1] + p[2], 1, 1e-6);
+  float log_p[2] = {7, 7};
+  const int64_t tokens[] = {3, 0};
+  EXPECT_EQ(xent_token_logprob(&logits, tokens, XENT_I64, 1, nullptr, log_p, nullptr), XENT_INVALID_LABEL);
+  EXPECT_EQ(log_p[0], 7);
+  EXPECT_NE(std::string(xent_last_error()).find("3"), std::string::npos) << xent_last_error();
+}
+
+TEST(SoftmaxFunctions, BadArgumentsAreErrorsAndNothingIsWritten) {
+  std::vector<float> x(64, 1), y(64, 7), rows(8, 7);
+  const std::vector<int64_t> tokens(8, 0);
+  const xent_logits logits = xent_logits_rows(x.data(), XENT_F32, 4, 3);
+  const auto refuses = [&](xent_status status, xent_status expected, const char* name) {
+    EXPECT_EQ(status, expected) << name << ": " << xent_last_error();
+    EXPECT_NE(std::string(xent_last_error()).find(name), std::string::npos) << xent_last_error();
+    EXPECT_TRUE(std::all_of(y.begin(), y.end(), [](float value) { return value == 7; }));
+    EXPECT_TRUE(std::all_of(rows.begin(), rows.end(), [](float value) { return value == 7; }));
+  };
+  const xent_status invalid = XENT_INVALID_ARGUMENT;
+  refuses(xent_softmax(nullptr, nullptr, y.data()), invalid, "logits");
+  refuses(xent_softmax(&logits, nullptr, nullptr), invalid, "probabilities");
+  refuses(xent_log_softmax(&logits, nullptr, nullptr), invalid, "log_probabilities");
+  refuses(xent_logsumexp(&logits, nullptr, nullptr), invalid, "lse");
+  refuses(xent_softmax(&logits, nullptr, x.data() + 1), XENT_OVERLAP, "probabilities");
+  refuses(xent_logsumexp(&logits, nullptr, x.data() + 1), XENT_OVERLAP, "lse");
+  refuses(xent_softmax(&logits, nullptr, reinterpret_cast<char*>(y.data()) + 1), invalid, "probabilities");
+  refuses(xent_softmax_backward(&logits, nullptr, nullptr, y.data()), invalid, "upstream");
+  refuses(xent_log_softmax_backward(&logits, nullptr, x.data(), nullptr), invalid, "gradient");
+  refuses(xent_softmax_backward(&logits, nullptr, y.data() + 1, y.data()), XENT_OVERLAP, "upstream");
+  refuses(xent_logsumexp_backward(&logits, nullptr, y.data(), y.data()), XENT_OVERLAP, "upstream");
+  refuses(xent_token_logprob(&logits, nullptr, XENT_I64, 1, nullptr, rows.data(), nullptr), invalid, "tokens");
+  refuses(xent_token_logprob(&logits, tokens.data(), XENT_F32, 1, nullptr, rows.data(), nullptr), invalid, "tokens_dtype");
+  refuses(xent_token_logprob(&logits, tokens.data(), XENT_I64, 0, nullptr, rows.data(), nullptr), invalid, "per_row");
+  refuses(xent_token_logprob(&logits, tokens.data(), XENT_I64, 1, nullptr, nullptr, nullptr), invalid, "log_probabilities");
+  refuses(xent_token_logprob(&logits, tokens.data(), XENT_I64, 1, nullptr, rows.data(), rows.data() + 1), XENT_OVERLAP,
+          "entropy");
+  xent_softmax_options options = xent_softmax_options_default();
+  options.label_smoothing = 0.1;
+  refuses(xent_softmax(&logits, &options, y.data()), XENT_UNSUPPORTED, "label_smoothing");
+  options = xent_softmax_options_default();
+  options.softcap = 3;
+  refuses(xent_softmax_backward(&logits, &options, y.data(), y.data()), XENT_UNSUPPORTED, "softcap");
+  options = xent_softmax_options_default();
+  options.struct_size = 1;
+  refuses(xent_softmax(&logits, &options, y.data()), XENT_VERSION_MISMATCH, "struct_size");
+}
+
+}  // namespace
+}  // namespace xent_test
