@@ -22,7 +22,8 @@ namespace xent_bench {
 namespace {
 
 struct Options {
-  std::vector<std::string> shapes, dtypes = {"f32", "bf16", "f16", "f64"}, modes, functions, isas = {"best"};
+  std::vector<std::string> shapes, dtypes = {"f32", "bf16", "f16", "f64"}, modes, functions, isas = {"best"},
+      variants = {"plain"};
   std::vector<int> threads;
   int64_t elements = 1 << 24;
   std::string inputs = "normal";
@@ -31,7 +32,13 @@ struct Options {
 };
 
 void Declare(Options* o, CLI::App* app) {
-  app->add_option("--shapes", o->shapes, "ROWSxCLASSES, or a name of shapes.h (1Mx10); default: all")->delimiter(',');
+  app->add_option("--shapes", o->shapes,
+                  "ROWSxCLASSES, IMAGESxCLASSESxHEIGHTxWIDTH, or a name of shapes.h (1Mx10); default: all")
+      ->delimiter(',');
+  app->add_option("--variants", o->variants,
+                  "what is asked for besides: plain, weights, z_loss, focal, smoothing, argmax, scale, softcap, entropy, "
+                  "entropy_weight, dense, or 'all'; default: plain")
+      ->delimiter(',');
   app->add_option("--dtypes", o->dtypes, "f32, bf16, f16, f64; default: all")->delimiter(',');
   app->add_option("--modes", o->modes, "loss, gradient, gradient_in_place; default: all")->delimiter(',');
   app->add_option("--functions", o->functions, "arrays instead of softmax: names of xent_map's functions, or 'all'")
@@ -58,8 +65,12 @@ Shape ParseShape(const std::string& text) {
   for (const Shape& shape : kShapes) {
     if (text == shape.name) return shape;
   }
-  long long rows = 0, classes = 0;
+  long long rows = 0, classes = 0, height = 0, width = 0;
   int used = 0;
+  if (std::sscanf(text.c_str(), "%lldx%lldx%lldx%lld%n", &rows, &classes, &height, &width, &used) == 4 &&
+      static_cast<size_t>(used) == text.size() && rows > 0 && classes > 0 && height > 0 && width > 0) {
+    return {"", rows * height * width, classes, "command line", height * width};
+  }
   const int found = std::sscanf(text.c_str(), "%lldx%lld%n", &rows, &classes, &used);
   if (found != 2 || static_cast<size_t>(used) != text.size() || rows <= 0 || classes <= 0) {
     Fail("'" + text + "' is not a shape: ROWSxCLASSES, or a name of shapes.h");
@@ -72,6 +83,17 @@ std::vector<Shape> ChosenShapes(const Options& o) {
   std::vector<Shape> shapes;
   for (const std::string& text : o.shapes) shapes.push_back(ParseShape(text));
   return shapes;
+}
+
+std::vector<const Variant*> ChosenVariants(const Options& o) {
+  std::vector<const Variant*> variants;
+  for (const std::string& text : o.variants) {
+    for (const Variant* one = kVariants; text == "all" && one->name != nullptr; ++one) variants.push_back(one);
+    if (text == "all") continue;
+    variants.push_back(FindVariant(text));
+    if (variants.back() == nullptr) Fail("'" + text + "' is not a variant");
+  }
+  return variants;
 }
 
 std::vector<Mode> ChosenModes(const Options& o) {
@@ -130,8 +152,10 @@ std::vector<MakeWorkload> SoftmaxCases(const Options& o, int threads, size_t foo
     for (const Dtype& dtype : ChosenDtypes(o)) {
       for (Mode mode : ChosenModes(o)) {
         const Shape fitting = o.warm ? FitToCache(shape, dtype.value, mode, threads) : shape;
-        const SoftmaxCase c = {fitting, dtype, mode, inputs, threads, o.huge_pages, footprint};
-        cases.push_back([c] { return std::make_unique<SoftmaxWorkload>(c); });
+        for (const Variant* variant : ChosenVariants(o)) {
+          const SoftmaxCase c = {variant, fitting, dtype, mode, inputs, threads, o.huge_pages, footprint};
+          cases.push_back([c] { return std::make_unique<SoftmaxWorkload>(c); });
+        }
       }
     }
   }

@@ -12,6 +12,7 @@ struct Shape {
   int64_t rows;
   int64_t classes;
   const char* origin;
+  int64_t inner = 1;  // images [rows / inner, classes, inner]: rows lie side by side, their classes apart
 };
 
 inline constexpr Shape kShapes[] = {
@@ -26,6 +27,8 @@ inline constexpr Shape kShapes[] = {
     {"1x10", 1, 10, "one digit of MNIST: the cost of a call"},
     {"1x128256", 1, 128256, "one token of Llama 3"},
     {"4x151936", 4, 151936, "four tokens of Qwen 2"},
+    {"8x21x512x512", 8 * 512 * 512, 21, "Pascal VOC (Everingham et al. 2010), eight segmented images", 512 * 512},
+    {"1x150x512x512", 512 * 512, 150, "ADE20K (Zhou et al. 2017), one segmented image", 512 * 512},
 };
 
 }  // namespace xent_bench

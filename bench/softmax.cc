@@ -30,7 +30,7 @@ void RegisterSoftmax() {
         if (xent_isa_supported(i) == 0) continue;
         for (const Shape& shape : kShapes) {
           for (int threads : thread_counts) {
-            RegisterCase({shape, dtype, mode, Inputs::kNormal, threads, false, footprint}, xent_isa_name(i));
+            RegisterCase({kVariants, shape, dtype, mode, Inputs::kNormal, threads, false, footprint}, xent_isa_name(i));
           }
         }
       }

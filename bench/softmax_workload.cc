@@ -26,6 +26,43 @@ const char* ModeName(Mode mode) {
   return kNames[static_cast<int>(mode)];
 }
 
+const Variant kVariants[] = {
+    {"plain", [](const SoftmaxArrays&, xent_softmax_options*, xent_targets*, xent_softmax_outputs*) {}},
+    {"weights",
+     [](const SoftmaxArrays& a, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) {
+       o->class_weight = a.class_weight;
+       o->row_weight = a.row_weight;
+     }},
+    {"z_loss", [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->z_loss = 1e-4; }},
+    {"focal",
+     [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->focal_gamma = 2; }},
+    {"smoothing",
+     [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->label_smoothing = 0.1; }},
+    {"argmax",
+     [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets*, xent_softmax_outputs* out) { out->argmax = a.argmax; }},
+    {"scale", [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->scale = 0.7; }},
+    {"softcap",
+     [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->softcap = 30; }},
+    {"entropy",
+     [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets*, xent_softmax_outputs* out) {
+       out->entropy = a.row_values;
+     }},
+    {"entropy_weight",
+     [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->entropy_weight = 0.01; }},
+    {"dense",
+     [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets* t, xent_softmax_outputs*) {
+       *t = xent_targets_dense(a.dense, a.dense_dtype);
+     }},
+    {nullptr, nullptr},
+};
+
+const Variant* FindVariant(const std::string& name) {
+  for (const Variant* variant = kVariants; variant->name != nullptr; ++variant) {
+    if (name == variant->name) return variant;
+  }
+  return nullptr;
+}
+
 SoftmaxWorkload::SoftmaxWorkload(const SoftmaxCase& c)
     : case_(c),
       logit_bytes_(LogitBytes(c)),
@@ -35,6 +72,23 @@ SoftmaxWorkload::SoftmaxWorkload(const SoftmaxCase& c)
   FillLogits(c.shape, c.dtype.value, c.inputs, label_values_.data(), ring_.master());
   std::memcpy(ring_.master() + logit_bytes_, label_values_.data(), label_values_.size() * sizeof(int64_t));
   ring_.Spread();
+  if (IsPlain()) return;
+  const size_t rows = static_cast<size_t>(c.shape.rows);
+  const size_t classes = static_cast<size_t>(c.shape.classes);
+  class_weight_.resize(classes);
+  row_weight_.resize(rows);
+  row_values_.resize(rows);
+  argmax_.resize(rows);
+  dense_.assign(c.variant == FindVariant("dense") ? rows * classes : 0, 1.0f / static_cast<float>(classes));
+  const auto fill = [&](std::vector<double>* values) {
+    if (c.dtype.value == XENT_F64) {
+      std::fill(values->begin(), values->end(), 0.5);
+    } else {
+      std::fill_n(reinterpret_cast<float*>(values->data()), values->size(), 0.5f);
+    }
+  };
+  fill(&class_weight_);
+  fill(&row_weight_);
 }
 
 double SoftmaxWorkload::FloorBytes() const {
@@ -48,14 +102,20 @@ char* SoftmaxWorkload::Gradient(size_t slot) const {
 }
 
 void SoftmaxWorkload::Call(size_t slot) {
+  const Shape& shape = case_.shape;
   const xent_logits logits =
-      xent_logits_rows(ring_.Input(slot), case_.dtype.value, case_.shape.rows, case_.shape.classes);
-  const xent_targets labels = xent_targets_labels(ring_.Input(slot) + logit_bytes_, XENT_I64);
+      shape.inner == 1 ? xent_logits_rows(ring_.Input(slot), case_.dtype.value, shape.rows, shape.classes)
+                       : xent_logits_channels(ring_.Input(slot), case_.dtype.value, shape.rows / shape.inner,
+                                              shape.classes, shape.inner);
+  xent_targets labels = xent_targets_labels(ring_.Input(slot) + logit_bytes_, XENT_I64);
   xent_softmax_options options = xent_softmax_options_default();
   options.num_threads = case_.threads;
   xent_softmax_outputs out = xent_softmax_outputs_none();
   out.total = &loss_;
   if (case_.mode != Mode::kLoss) out.gradient = Gradient(slot);
+  const SoftmaxArrays arrays = {class_weight_.data(), row_weight_.data(),  dense_.data(),
+                                XENT_F32,             row_values_.data(), argmax_.data()};
+  case_.variant->set(arrays, &options, &labels, &out);
   if (xent_softmax_cross_entropy(&logits, &labels, &options, &out) != XENT_OK) {
     throw std::runtime_error(xent_last_error());
   }
@@ -82,7 +142,7 @@ std::vector<double> SoftmaxWorkload::ReferenceRow(int64_t row, double* loss) con
   const int64_t classes = case_.shape.classes;
   std::vector<double> values(static_cast<size_t>(classes));
   for (int64_t j = 0; j < classes; ++j) {
-    values[static_cast<size_t>(j)] = LoadAsDouble(ring_.master(), case_.dtype.value, row * classes + j);
+    values[static_cast<size_t>(j)] = LoadAsDouble(ring_.master(), case_.dtype.value, Index(row, j));
   }
   const double max = *std::max_element(values.begin(), values.end());
   const size_t label = static_cast<size_t>(label_values_[static_cast<size_t>(row)]);
@@ -99,7 +159,7 @@ std::string SoftmaxWorkload::CheckGradient(const std::vector<double>& first_row)
   // Relative to the largest possible element: a little more than one rounding of bf16.
   const double bound = 0.005 / static_cast<double>(case_.shape.rows);
   for (int64_t j = 0; j < case_.shape.classes; ++j) {
-    const double got = LoadAsDouble(Gradient(0), case_.dtype.value, j);
+    const double got = LoadAsDouble(Gradient(0), case_.dtype.value, Index(0, j));
     const double want = first_row[static_cast<size_t>(j)];
     if (!(std::fabs(got - want) <= bound + 1e-7)) {
       return GotAndWanted("gradient element " + std::to_string(j) + " of row 0", got, want);
@@ -108,8 +168,13 @@ std::string SoftmaxWorkload::CheckGradient(const std::vector<double>& first_row)
   return "";
 }
 
+// Variants are judged by the tests; here, that they gave a number.
 std::string SoftmaxWorkload::Check() {
   Call(0);
+  if (!IsPlain()) {
+    Restore(0, 1);
+    return std::isfinite(loss_) ? "" : "the loss is not finite";
+  }
   double want = 0;
   std::vector<double> first_row;
   for (int64_t row = 0; row < case_.shape.rows; ++row) {
@@ -129,12 +194,16 @@ std::string SoftmaxWorkload::Check() {
 }
 
 std::string SoftmaxWorkload::Size() const {
-  return std::to_string(case_.shape.rows) + " x " + std::to_string(case_.shape.classes);
+  const Shape& shape = case_.shape;
+  if (shape.inner == 1) return std::to_string(shape.rows) + " x " + std::to_string(shape.classes);
+  return std::to_string(shape.rows / shape.inner) + " x " + std::to_string(shape.classes) + " x " +
+         std::to_string(shape.inner);
 }
 
 std::string SoftmaxWorkload::JsonFields() const {
   return "\"rows\": " + std::to_string(case_.shape.rows) + ", \"classes\": " + std::to_string(case_.shape.classes) +
-         ", \"mode\": \"" + What() + "\"";
+         ", \"inner\": " + std::to_string(case_.shape.inner) + ", \"mode\": \"" + ModeName(case_.mode) +
+         "\", \"variant\": \"" + case_.variant->name + "\"";
 }
 
 Shape FitToCache(const Shape& shape, xent_dtype dtype, Mode mode, int threads) {
@@ -144,6 +213,7 @@ Shape FitToCache(const Shape& shape, xent_dtype dtype, Mode mode, int threads) {
   const size_t rows = SecondLevelCacheBytes() / 2 * static_cast<size_t>(threads) / row;
   Shape fitting = shape;
   fitting.rows = std::max<int64_t>(1, std::min(shape.rows, static_cast<int64_t>(rows)));
+  if (shape.inner > 1) fitting.inner = fitting.rows;
   return fitting;
 }
 

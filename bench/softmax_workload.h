@@ -19,7 +19,28 @@ enum class Mode { kLoss, kGradient, kGradientInPlace };
 inline constexpr Mode kModes[] = {Mode::kLoss, Mode::kGradient, Mode::kGradientInPlace};
 const char* ModeName(Mode mode);
 
+// Arrays that variants point to.
+struct SoftmaxArrays {
+  const void* class_weight;
+  const void* row_weight;
+  const void* dense;
+  xent_dtype dense_dtype;
+  void* row_values;
+  int64_t* argmax;
+};
+
+// What a call asks for besides the plain loss.
+struct Variant {
+  const char* name;  // "plain"
+  void (*set)(const SoftmaxArrays& arrays, xent_softmax_options* options, xent_targets* targets,
+              xent_softmax_outputs* outputs);
+};
+// nullptr for a name that is none; all of them, up to one without a name.
+const Variant* FindVariant(const std::string& name);
+extern const Variant kVariants[];
+
 struct SoftmaxCase {
+  const Variant* variant;
   Shape shape;
   Dtype dtype;
   Mode mode;
@@ -49,10 +70,17 @@ class SoftmaxWorkload : public Workload {
   std::string Check() override;
 
   std::string Size() const override;
-  std::string What() const override { return ModeName(case_.mode); }
+  std::string What() const override {
+    return std::string(ModeName(case_.mode)) + (IsPlain() ? "" : std::string(", ") + case_.variant->name);
+  }
   std::string JsonFields() const override;
 
  private:
+  bool IsPlain() const { return case_.variant == kVariants; }
+  int64_t Index(int64_t row, int64_t j) const {
+    const int64_t inner = case_.shape.inner;
+    return (row / inner * case_.shape.classes + j) * inner + row % inner;
+  }
   char* Gradient(size_t slot) const;
   std::string CheckGradient(const std::vector<double>& first_row);
   std::vector<double> ReferenceRow(int64_t row, double* loss) const;
@@ -62,6 +90,11 @@ class SoftmaxWorkload : public Workload {
   size_t label_bytes_;
   std::vector<int64_t> label_values_;
   CopyRing ring_;  // logits, then labels; and gradients if mode is kGradient
+  std::vector<double> class_weight_;  // room for either type
+  std::vector<double> row_weight_;
+  std::vector<float> dense_;
+  std::vector<double> row_values_;
+  std::vector<int64_t> argmax_;
   double loss_ = 0;
 };
 
