@@ -161,22 +161,25 @@ void General::FindLargest(Work* work) const {
     double value[kTileRows];
     int64_t index[kTileRows];
     for (int64_t r = 0; r < rows.count; ++r) terms_.largest(piece.Row(r), piece.classes, &value[r], &index[r]);
-    wide_.Transform(rows, task_.outputs.gradient != nullptr, &piece);
     for (int64_t r = 0; r < rows.count; ++r) {
       if (rows.read[r] == kSkipRow) continue;
-      const double* const z = piece.Row(r);
+      const double* const x = piece.Row(r);
       // NaN and +inf stay.
       if (largest[r] < kInfinity && !(value[r] <= largest[r])) {
         largest[r] = value[r];
-        work->max[r] = value[r] < kInfinity ? z[index[r]] : value[r];
         work->largest[r] = begin + index[r];
       }
       if (task_.options.live_classes != 0) {
-        for (int64_t j = 0; j < piece.classes; ++j) work->live[r] += z[j] > -kInfinity;
+        for (int64_t j = 0; j < piece.classes; ++j) work->live[r] += x[j] > -kInfinity;
       }
-      const int64_t label = rows.labels[r] - begin;
-      if (label >= 0 && label < piece.classes) work->label_logit[r] = z[label];
     }
+  }
+  if (IsOnePiece()) wide_.Transform(rows, task_.outputs.gradient != nullptr, &piece);
+  const auto z_of = [&](int64_t r, int64_t j) { return IsOnePiece() ? piece.Row(r)[j] : wide_.At(rows.first + r, j); };
+  for (int64_t r = 0; r < rows.count; ++r) {
+    if (rows.read[r] == kSkipRow) continue;
+    work->max[r] = largest[r] < kInfinity ? z_of(r, work->largest[r]) : largest[r];
+    work->label_logit[r] = task_.HasLabels() ? z_of(r, rows.labels[r]) : 0.0;
   }
   work->has_probabilities = false;
   for (int64_t r = 0; r < rows.count; ++r) {

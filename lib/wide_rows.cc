@@ -77,7 +77,8 @@ void WideRows::Cap(int64_t n, bool wants_slopes, double* z, double* slopes) cons
   // What is not finite stays as it is.
   constexpr double kLargest = std::numeric_limits<double>::max();
   double t[kPiece];
-  for (int64_t i = 0; i < n; ++i) t[i] = scale * z[i] / cap;
+  const double steepness = scale / cap;
+  for (int64_t i = 0; i < n; ++i) t[i] = steepness * z[i];
   if (wants_slopes) {
     for (int64_t i = 0; i < n; ++i) slopes[i] = -2.0 * std::fabs(t[i]);
     exp_(slopes, n, slopes, false);
