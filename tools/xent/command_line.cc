@@ -3,6 +3,7 @@
 #include "command_line.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
@@ -41,6 +42,26 @@ int64_t ParseInteger(const std::string& flag, const std::string& text, int64_t s
   return value;
 }
 
+double ParseNumber(const std::string& flag, const std::string& text, double least, double most) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || end != text.c_str() + text.size() || !(value >= least && value <= most)) {
+    const std::string range = most < 1e300 ? fmt::format("a number from {} to {}", least, most)
+                              : least > -1e300 ? fmt::format("a finite number, {} or more", least)
+                                               : std::string("a finite number");
+    throw UsageError(fmt::format("{} is \"{}\"; it must be {}", flag, text, range));
+  }
+  return value;
+}
+
+// One of some names; its place.
+int32_t ParseName(const std::string& flag, const std::string& text, const std::vector<std::string>& names) {
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (text == names[i]) return static_cast<int32_t>(i);
+  }
+  throw UsageError(fmt::format("{} is \"{}\"; it must be {}", flag, text, fmt::join(names, ", ")));
+}
+
 double ParsePositive(const std::string& flag, const std::string& text) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
@@ -69,6 +90,19 @@ void AddInteger(CLI::App* command, const std::string& flag, int64_t* value, int6
           [=](const std::string& text) { *value = ParseInteger(flag, text, smallest, largest); });
 }
 
+constexpr double kMost = 1.7976931348623157e308;
+
+void AddNumber(CLI::App* command, const std::string& flag, double* value, double least, double most,
+               const std::string& help) {
+  AddText(command, flag, "X", help, [=](const std::string& text) { *value = ParseNumber(flag, text, least, most); });
+}
+
+// Flags that name an enumerator of the library's by its place.
+void AddName(CLI::App* command, const std::string& flag, int32_t* value, const std::vector<std::string>& names,
+             const std::string& help) {
+  AddText(command, flag, "NAME", help, [=](const std::string& text) { *value = ParseName(flag, text, names); });
+}
+
 void AddPath(CLI::App* command, const std::string& flag, std::optional<std::string>* path, const std::string& help) {
   AddText(command, flag, "FILE.npy", help, [=](const std::string& text) { *path = text; });
 }
@@ -94,18 +128,62 @@ void AddInfo(CLI::App* app, CommandLine* line) {
   command->callback([=] { RunInfo(line->json); });
 }
 
+void ParseDenominator(const std::string& text, xent_softmax_options* settings) {
+  settings->denominator = text == "weight" ? XENT_DENOMINATOR_WEIGHT
+                          : text == "rows" ? XENT_DENOMINATOR_ROWS
+                                           : XENT_DENOMINATOR_GIVEN;
+  if (settings->denominator == XENT_DENOMINATOR_GIVEN) {
+    settings->denominator_value = ParsePositive("--denominator", text);
+  }
+}
+
+void AddLossSettings(CLI::App* command, LossOptions* options) {
+  xent_softmax_options* const settings = &options->settings;
+  AddPath(command, "--class-weight", &options->class_weight, "Multiply each class's term by its weight");
+  AddPath(command, "--row-weight", &options->row_weight, "Multiply each row's loss by its weight; 0: it is not read");
+  AddPath(command, "--row-mask", &options->row_mask, "Leave out rows that have 0 here");
+  AddNumber(command, "--label-smoothing", &settings->label_smoothing, 0, 1, "Share X of the target among the classes");
+  command->add_flag_callback("--smooth-others", [=] { settings->smoothing = XENT_SMOOTHING_OTHERS; },
+                             "Smoothing goes to the other classes only, in equal parts");
+  command->add_flag_callback("--live-classes", [=] { settings->live_classes = 1; },
+                             "Smoothing leaves out classes at -inf");
+  AddNumber(command, "--z-loss", &settings->z_loss, -kMost, kMost, "Add X * lse^2 to each row's loss");
+  AddNumber(command, "--entropy-weight", &settings->entropy_weight, -kMost, kMost,
+            "Subtract X * entropy from each row's loss");
+  AddNumber(command, "--focal", &settings->focal_gamma, 0, kMost, "Multiply by (1 - p)^X, p of the label");
+  AddText(command, "--scale", "X", "Multiply the logits by X (temperature T: 1/T)",
+          [=](const std::string& text) { settings->scale = ParsePositive("--scale", text); });
+  AddText(command, "--softcap", "X", "Replace the logits by X * tanh(logits / X)",
+          [=](const std::string& text) { settings->softcap = ParsePositive("--softcap", text); });
+  AddText(command, "--denominator", "NAME|X", "A mean divides by: weight (default), rows, or the number X",
+          [=](const std::string& text) { ParseDenominator(text, settings); });
+  AddName(command, "--empty-mean", &settings->empty_mean, {"nan", "zero", "error"},
+          "A mean of nothing is: nan (default), zero or error");
+  AddName(command, "--masked-row", &settings->masked_row, {"nan", "zero"},
+          "A row with nothing but -inf is: nan (default) or zero");
+}
+
 void AddLoss(CLI::App* app, CommandLine* line) {
   LossOptions* options = &line->loss;
   CLI::App* command = app->add_subcommand("loss", "Softmax cross-entropy of logits and labels in .npy files");
-  command->add_option("LOGITS", options->logits, "The logits: rows x classes")->required()->type_name("FILE.npy");
-  command->add_option("LABELS", options->labels, "The labels: one class per row")->required()->type_name("FILE.npy");
+  command->add_option("LOGITS", options->logits, "The logits: rows x classes, or see --axis")
+      ->required()
+      ->type_name("FILE.npy");
+  command->add_option("LABELS", options->labels, "The labels: one class per row")->type_name("FILE.npy");
+  AddPath(command, "--targets", &options->targets, "In place of LABELS: a number for each logit");
+  AddInteger(command, "--axis", &options->axis, -64, 63, "The axis of LOGITS that the classes are on (default: -1, the last)");
   AddText(command, "--reduction", "NAME", "How row losses become one: none, sum or mean (default: mean)",
-          [=](const std::string& text) { options->reduction = ParseReduction(text); });
-  AddInteger(command, "--ignore-index", &options->ignore_index, INT64_MIN, INT64_MAX,
+          [=](const std::string& text) { options->settings.reduction = ParseReduction(text); });
+  AddInteger(command, "--ignore-index", &options->settings.ignore_index, INT64_MIN, INT64_MAX,
              "Rows with this label do not count (default: -100)");
+  AddLossSettings(command, options);
   AddPath(command, "--row-loss", &options->row_loss, "Write the loss of each row");
   AddPath(command, "--lse", &options->lse, "Write the log-sum-exp of each row");
   AddPath(command, "--gradient", &options->gradient, "Write d loss / d logits");
+  AddPath(command, "--probability", &options->probability, "Write the probability of each row's label");
+  AddPath(command, "--log-probability", &options->log_probability, "Write its logarithm");
+  AddPath(command, "--entropy", &options->entropy, "Write the entropy of each row's softmax");
+  AddPath(command, "--argmax", &options->argmax, "Write the class of each row's largest logit");
   AddThreads(command, &options->threads);
   AddIsa(command, &options->isa, "Use no better instruction set than NAME (see xent info)");
   command->add_flag("--bf16", options->bf16, "The logits are bfloat16 words (u2, i2, V2 or f2)");

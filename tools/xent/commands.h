@@ -14,12 +14,20 @@ namespace xent_command {
 // 0 threads stand for the library's own choice, here and below.
 struct LossOptions {
   std::string logits;
-  std::string labels;
-  xent_reduction reduction = XENT_REDUCTION_MEAN;
-  int64_t ignore_index = -100;
+  std::optional<std::string> labels;   // one of these two
+  std::optional<std::string> targets;
+  int64_t axis = -1;
+  std::optional<std::string> class_weight;
+  std::optional<std::string> row_weight;
+  std::optional<std::string> row_mask;
+  xent_softmax_options settings = xent_softmax_options_default();  // without arrays and threads
   std::optional<std::string> row_loss;
   std::optional<std::string> lse;
   std::optional<std::string> gradient;
+  std::optional<std::string> probability;
+  std::optional<std::string> log_probability;
+  std::optional<std::string> entropy;
+  std::optional<std::string> argmax;
   std::optional<std::string> isa;
   int64_t threads = 0;
   bool bf16 = false;

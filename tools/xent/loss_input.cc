@@ -2,6 +2,9 @@
 #include "loss_input.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
 
 #include "errors.h"
 #include "float_array.h"
@@ -9,11 +12,28 @@
 namespace xent_command {
 namespace {
 
-void RequireRank(const NpyArray& array, size_t rank, const char* meaning) {
-  const size_t found = array.header().shape.size();
-  if (found == rank) return;
-  throw RunError(fmt::format("{} has {} dimension{}; it must have {} ({})", array.subject(), found,
-                             found == 1 ? "" : "s", rank, meaning));
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+}
+
+void RequireShape(const NpyArray& array, const std::vector<int64_t>& shape, const char* meaning) {
+  const std::vector<int64_t>& found = array.header().shape;
+  if (found == shape) return;
+  if (found.size() != shape.size()) {
+    throw RunError(fmt::format("{} has {} dimension{}; it must have {} ({})", array.subject(), found.size(),
+                               found.size() == 1 ? "" : "s", shape.size(), meaning));
+  }
+  throw RunError(fmt::format("{} has the shape {}; it must have {} ({})", array.subject(), ShapeText(found),
+                             ShapeText(shape), meaning));
+}
+
+// 1, 5 and 10 bits of sign, exponent and significand.
+float FloatOfF16(uint16_t word) {
+  const int exponent = word >> 10 & 31;
+  const float significand = static_cast<float>(word & 1023);
+  float size = exponent == 0 ? std::ldexp(significand, -24) : std::ldexp(1024 + significand, exponent - 25);
+  if (exponent == 31) size = significand == 0 ? HUGE_VALF : std::nanf("");
+  return word >> 15 != 0 ? -size : size;
 }
 
 // Labels of eight unsigned bytes are given as XENT_I64, the type that they are converted to.
@@ -33,19 +53,69 @@ xent_dtype LabelsType(const NpyArray& array) {
 
 }  // namespace
 
-Logits::Logits(const std::string& path, bool bf16) : array_("LOGITS", path), dtype_(FloatType(array_, bf16, "logits")) {
-  RequireRank(array_, 2, "rows x classes");
+Logits::Logits(const std::string& path, bool bf16, int64_t axis)
+    : array_("LOGITS", path), dtype_(FloatType(array_, bf16, "logits")), axis_(0) {
+  const int64_t rank = static_cast<int64_t>(shape().size());
+  if (rank == 0) throw RunError(array_.subject() + " has 0 dimensions; it must have 1 or more, one of them the classes");
+  if (axis < -rank || axis >= rank) {
+    throw RunError(fmt::format("--axis is {}; {} has {} dimension{}", axis, array_.subject(), rank, rank == 1 ? "" : "s"));
+  }
+  axis_ = static_cast<size_t>(axis < 0 ? axis + rank : axis);
+  for (size_t i = 0; i < shape().size(); ++i) {
+    if (i == axis_) continue;
+    (i < axis_ ? outer_ : inner_) *= shape()[i];
+    row_shape_.push_back(shape()[i]);
+  }
 }
 
-Labels::Labels(const std::string& path) : array_("LABELS", path), dtype_(LabelsType(array_)) {
-  RequireRank(array_, 1, "one label per row");
+Labels::Labels(const std::string& path, const Logits& logits) : array_("LABELS", path), dtype_(LabelsType(array_)) {
+  const std::vector<int64_t>& shape = array_.header().shape;
+  if (shape.size() == 1 && logits.row_shape().size() == 1 && shape[0] != logits.rows()) {
+    throw RunError(fmt::format("{} has {} labels; LOGITS has {} rows", array_.subject(), shape[0], logits.rows()));
+  }
+  RequireShape(array_, logits.row_shape(), "one label per row");
   if (array_.header().type.kind == 'u' && array_.header().type.size == 8) ConvertU64();
+}
+
+Targets::Targets(const std::string& path, const Logits& logits)
+    : array_("--targets", path), dtype_(FloatType(array_, false, "targets")) {
+  RequireShape(array_, logits.shape(), "one target per logit");
+}
+
+Weights::Weights(const std::string& flag, const std::string& path, const std::vector<int64_t>& shape,
+                 xent_dtype logits) {
+  const NpyArray array(flag, path);
+  const xent_dtype dtype = FloatType(array, false, "weights");
+  RequireShape(array, shape, "the shape of what is weighted");
+  const size_t n = static_cast<size_t>(array.header().elements);
+  const auto at = [&](size_t i) -> double {
+    if (dtype == XENT_F64) return static_cast<const double*>(array.data())[i];
+    if (dtype == XENT_F32) return static_cast<double>(static_cast<const float*>(array.data())[i]);
+    return static_cast<double>(FloatOfF16(static_cast<const uint16_t*>(array.data())[i]));
+  };
+  if (logits == XENT_F64) {
+    doubles_.resize(n + 1);  // not empty, as floats are not
+    for (size_t i = 0; i < n; ++i) doubles_[i] = at(i);
+  } else {
+    floats_.resize(n + 1);
+    for (size_t i = 0; i < n; ++i) floats_[i] = static_cast<float>(at(i));
+  }
+}
+
+Mask::Mask(const std::string& flag, const std::string& path, const std::vector<int64_t>& shape) : array_(flag, path) {
+  const NpyType& type = array_.header().type;
+  if (type.size != 1 || (type.kind != 'b' && type.kind != 'u' && type.kind != 'i')) {
+    throw RunError(fmt::format("{} has elements '{}'; a mask must be of bool or of integers of one byte",
+                               array_.subject(), type.Text()));
+  }
+  RequireShape(array_, shape, "one byte per row");
 }
 
 void Labels::ConvertU64() {
   const uint64_t* labels = static_cast<const uint64_t*>(array_.data());
-  converted_.reset(new int64_t[static_cast<size_t>(rows()) + 1]);
-  for (int64_t i = 0; i < rows(); ++i) {
+  const int64_t rows = array_.header().elements;
+  converted_.reset(new int64_t[static_cast<size_t>(rows) + 1]);
+  for (int64_t i = 0; i < rows; ++i) {
     if (labels[i] > uint64_t{INT64_MAX}) {
       throw RunError(fmt::format("{} has {} as its label {}; the largest label that can be read is {}",
                                  array_.subject(), labels[i], i, INT64_MAX));
