@@ -6,6 +6,7 @@
 #include "lib/function_array.h"
 #include "lib/isa.h"
 #include "lib/parallel.h"
+#include "lib/presets.h"
 #include "lib/softmax_backward.h"
 #include "lib/softmax_loss.h"
 #include "lib/targets.h"
@@ -141,6 +142,10 @@ xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_tar
     ran = xent::SoftmaxLoss(task, team);
   }
   return ran ? XENT_OK : RunnerFailed();
+}
+
+xent_status xent_softmax_options_preset(xent_preset preset, xent_target_kind kind, xent_softmax_options* options) {
+  return xent::FillPreset(preset, kind, options);
 }
 
 xent_status xent_logsumexp(const xent_logits* logits, const xent_softmax_options* options, void* lse) {

@@ -277,5 +277,24 @@ TEST(SoftmaxFunctions, BadArgumentsAreErrorsAndNothingIsWritten) {
   refuses(xent_softmax(&logits, &options, y.data()), XENT_VERSION_MISMATCH, "struct_size");
 }
 
+TEST(SoftmaxPreset, KnowsItsLibrariesAndLeavesTheOptionsAloneOnAnError) {
+  xent_softmax_options options;
+  for (xent_preset preset = XENT_PRESET_TORCH; preset <= XENT_PRESET_SKLEARN; ++preset) {
+    for (const xent_target_kind kind : {XENT_TARGET_LABELS, XENT_TARGET_DENSE}) {
+      ASSERT_EQ(xent_softmax_options_preset(preset, kind, &options), XENT_OK) << xent_last_error();
+      EXPECT_EQ(options.struct_size, static_cast<int32_t>(sizeof(options)));
+      EXPECT_EQ(options.ignore_index == -100, preset == XENT_PRESET_TORCH);
+      EXPECT_EQ(options.reduction == XENT_REDUCTION_NONE, preset == XENT_PRESET_OPTAX);
+      EXPECT_EQ(options.empty_mean == XENT_EMPTY_MEAN_ZERO, preset == XENT_PRESET_KERAS);
+    }
+  }
+  options.scale = 77;
+  EXPECT_EQ(xent_softmax_options_preset(0, XENT_TARGET_LABELS, &options), XENT_INVALID_ARGUMENT);
+  EXPECT_EQ(xent_softmax_options_preset(6, XENT_TARGET_LABELS, &options), XENT_INVALID_ARGUMENT);
+  EXPECT_EQ(xent_softmax_options_preset(XENT_PRESET_TORCH, XENT_TARGET_SPARSE, &options), XENT_INVALID_ARGUMENT);
+  EXPECT_EQ(xent_softmax_options_preset(XENT_PRESET_TORCH, XENT_TARGET_LABELS, nullptr), XENT_INVALID_ARGUMENT);
+  EXPECT_EQ(options.scale, 77);
+}
+
 }  // namespace
 }  // namespace xent_test

@@ -386,6 +386,25 @@ static inline xent_softmax_options xent_softmax_options_default(void) {
   return options;
 }
 
+/* Libraries whose results options can give. */
+typedef int32_t xent_preset;
+enum {
+  XENT_PRESET_TORCH = 1,  /* torch.nn.functional.cross_entropy; class weights and smoothing as there */
+  XENT_PRESET_KERAS = 2,  /* keras.losses.(Sparse)CategoricalCrossentropy(from_logits=True): a mean is over rows,
+                             weights or not, and 0 over nothing */
+  XENT_PRESET_ONNX = 3,   /* SoftmaxCrossEntropyLoss: as PyTorch, but no label is ignored unless ignore_index is set */
+  XENT_PRESET_OPTAX = 4,  /* optax.softmax_cross_entropy(_with_integer_labels): no reduction */
+  XENT_PRESET_SKLEARN = 5 /* sklearn.metrics.log_loss, of the softmax: a mean over the row weights */
+};
+
+/* The defaults, changed so that values, denominators and corner cases are those of another library for this kind of
+ * target, XENT_TARGET_LABELS or XENT_TARGET_DENSE. Weights, smoothing and an ignored label are set afterwards; "no label
+ * is ignored" is ignore_index INT64_MIN. Errors are xent's own: results are closer to the exact value than theirs.
+ * Reads: nothing. Writes: *options.
+ * Aliases: none. Threads: any. Errors: XENT_INVALID_ARGUMENT. Since: 0.1 */
+XENT_API xent_status xent_softmax_options_preset(xent_preset preset, xent_target_kind kind,
+                                                 xent_softmax_options* options);
+
 /* Where results go. NULL: not computed, at no cost. Row arrays have outer * inner elements: float for f32, bf16 and
  * f16 logits, double for f64 logits, where nothing else is said. */
 typedef struct xent_softmax_outputs {
