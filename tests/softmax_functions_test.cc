@@ -215,6 +215,13 @@ TEST(SoftmaxFunctions, TokensHaveTheLogProbabilitiesOfTheirClasses) {
           if (testing::Test::HasFailure()) return;
         }
       }
+      // A single token without entropy has a way of its own.
+      ASSERT_EQ(xent_token_logprob(&rows.view, tokens.data(), XENT_I32, 1, &options, log_p.data(), nullptr), XENT_OK);
+      for (int64_t r = 0; r < rows.rows; ++r) {
+        const int32_t token = tokens[static_cast<size_t>(r)];
+        const long double value = token < 0 ? 0 : ExactOf(rows, r, options).log_p[static_cast<size_t>(token)];
+        ExpectNear(Element(log_p.data(), row_type, r), value, value, Units(rows, options, 4, 6), row_type, row_type);
+      }
     }
   });
 }

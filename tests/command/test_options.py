@@ -206,7 +206,14 @@ class Options(CommandCase):
             with self.subTest(flags):
                 self.assert_refused(1, ["loss", "x.npy", "y.npy", *flags], *words)
         self.assert_refused(1, ["loss", "x.npy", "--targets", "wide.npy"], "--targets", "(7, 12)", "(7, 11)")
-        self.assert_refused(1, ["loss", "x.npy", "--targets", "x.npy", "--focal", "2"], "focal_gamma", "labels")
+        for flags in (["--focal", "2"], ["--smooth-others"], ["--probability", "p.npy"], ["--log-probability", "p.npy"]):
+            self.assert_refused(2, ["loss", "x.npy", "--targets", "x.npy", *flags], flags[0], "LABELS")
+        for bad in (-1, np.nan, np.inf):
+            self.save("bad.npy", np.array([1.0, bad, 1, 1, 1, 1, 1]))
+            self.assert_refused(1, ["loss", "x.npy", "y.npy", "--row-weight", "bad.npy"], "bad.npy", "weight 1", bad)
+        self.save("bad.npy", np.full(7, 1e300))
+        self.save("single.npy", self.x.astype("f4"))
+        self.assert_refused(1, ["loss", "single.npy", "y.npy", "--row-weight", "bad.npy"], "1e+300")
         self.assert_refused(2, ["loss", "x.npy", "y.npy", "--class-weight", "w.npy", "--entropy", "w.npy"], "w.npy")
 
 

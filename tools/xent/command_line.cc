@@ -59,7 +59,7 @@ int32_t ParseName(const std::string& flag, const std::string& text, const std::v
   for (size_t i = 0; i < names.size(); ++i) {
     if (text == names[i]) return static_cast<int32_t>(i);
   }
-  throw UsageError(fmt::format("{} is \"{}\"; it must be {}", flag, text, fmt::join(names, ", ")));
+  throw UsageError(fmt::format("{} is \"{}\"; it must be one of {}", flag, text, fmt::join(names, ", ")));
 }
 
 double ParsePositive(const std::string& flag, const std::string& text) {
@@ -132,8 +132,11 @@ void ParseDenominator(const std::string& text, xent_softmax_options* settings) {
   settings->denominator = text == "weight" ? XENT_DENOMINATOR_WEIGHT
                           : text == "rows" ? XENT_DENOMINATOR_ROWS
                                            : XENT_DENOMINATOR_GIVEN;
-  if (settings->denominator == XENT_DENOMINATOR_GIVEN) {
+  if (settings->denominator != XENT_DENOMINATOR_GIVEN) return;
+  try {
     settings->denominator_value = ParsePositive("--denominator", text);
+  } catch (const UsageError&) {
+    throw UsageError(fmt::format("--denominator is \"{}\"; it must be weight, rows or a finite number above 0", text));
   }
 }
 

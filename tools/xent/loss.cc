@@ -169,6 +169,15 @@ void RunLoss(const LossOptions& options, bool json) {
     throw UsageError(options.labels.has_value() ? "LABELS and --targets are both given; a loss has one of them"
                                                 : "LABELS is missing (or --targets in its place)");
   }
+  if (options.targets.has_value()) {
+    const auto refuse = [](const char* flag, bool is_given) {
+      if (is_given) throw UsageError(fmt::format("{} needs LABELS; --targets is given in their place", flag));
+    };
+    refuse("--focal", options.settings.focal_gamma != 0);
+    refuse("--smooth-others", options.settings.smoothing == XENT_SMOOTHING_OTHERS);
+    refuse("--probability", options.probability.has_value());
+    refuse("--log-probability", options.log_probability.has_value());
+  }
   RefuseSharedPaths(InputPaths(options), OutputPaths(options));
   CapIsa(options.isa);
   const Logits logits(options.logits, options.bf16, options.axis);

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <limits>
 
 #include "errors.h"
 #include "float_array.h"
@@ -93,6 +94,12 @@ Weights::Weights(const std::string& flag, const std::string& path, const std::ve
     if (dtype == XENT_F32) return static_cast<double>(static_cast<const float*>(array.data())[i]);
     return static_cast<double>(FloatOfF16(static_cast<const uint16_t*>(array.data())[i]));
   };
+  const double most = logits == XENT_F64 ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
+  for (size_t i = 0; i < n; ++i) {
+    if (at(i) >= 0 && at(i) <= most) continue;
+    throw RunError(fmt::format("{} has {} as its weight {}; weights are numbers from 0 to {:g}", array.subject(), at(i), i,
+                               most));
+  }
   if (logits == XENT_F64) {
     doubles_.resize(n + 1);  // not empty, as floats are not
     for (size_t i = 0; i < n; ++i) doubles_[i] = at(i);
