@@ -48,6 +48,11 @@ void WideRows::Load(const Rows& rows, int64_t begin, int64_t n, Piece* piece) co
   piece->begin = begin;
   piece->classes = n;
   piece->has_slopes = false;
+  const bool is_dense = x.HasPlainRows() && n == x.classes && x.outer_stride == n;
+  if (is_dense && std::find(rows.read, rows.read + rows.count, kSkipRow) == rows.read + rows.count) {
+    logits_.widen(x.Row(rows.first), rows.count * n, piece->z);
+    return;
+  }
   double packed[kPiece];
   for (int64_t r = 0; r < rows.count; ++r) {
     double* const z = piece->z + r * n;
@@ -76,7 +81,7 @@ void WideRows::Cap(int64_t n, bool wants_slopes, double* z, double* slopes) cons
   const double cap = task_.options.softcap;
   // What is not finite stays as it is.
   constexpr double kLargest = std::numeric_limits<double>::max();
-  double t[kPiece];
+  double t[kPiece] = {};
   const double steepness = scale / cap;
   for (int64_t i = 0; i < n; ++i) t[i] = steepness * z[i];
   if (wants_slopes) {

@@ -14,7 +14,31 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
+// Of so few numbers that ordering them into lanes takes longer than going over them.
+constexpr int64_t kFewTerms = 16;
+
+void FindLargestOfFew(const double* z, int64_t n, double* value, int64_t* index) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  *value = -kInfinity;
+  *index = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    if (!(z[i] < kInfinity)) {
+      *value = z[i];
+      *index = 0;
+      return;
+    }
+    if (z[i] > *value) {
+      *value = z[i];
+      *index = i;
+    }
+  }
+}
+
 void FindLargest(const double* z, int64_t n, double* value, int64_t* index) {
+  if (n <= kFewTerms) {
+    FindLargestOfFew(z, n, value, index);
+    return;
+  }
   Itself itself;
   MaxAccumulator<double> largest;
   Fold<false>(z, n, -1, itself, largest, static_cast<double*>(nullptr));
@@ -35,7 +59,23 @@ struct WeightedGap {
   double top;
 };
 
+// With the rounding errors.
+template <class TermAt>
+double SumOfFew(int64_t n, const TermAt& term) {
+  double sum = 0.0;
+  double low = 0.0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double x = term(i);
+    const double before = sum;
+    sum = before + x;
+    const double from_x = sum - before;
+    low += (before - (sum - from_x)) + (x - from_x);
+  }
+  return sum < std::numeric_limits<double>::infinity() ? sum + low : sum;
+}
+
 double SumOf(const double* x, int64_t n, int64_t without) {
+  if (n <= kFewTerms) return SumOfFew(n, [=](int64_t i) { return i == without ? 0.0 : x[i]; });
   Itself itself;
   DoublesSum sum;
   Fold<false>(x, n, without, itself, sum, static_cast<double*>(nullptr));
@@ -45,6 +85,7 @@ double SumOf(const double* x, int64_t n, int64_t without) {
 }
 
 double SumOfGaps(const double* weights, const double* z, int64_t n, double top) {
+  if (n <= kFewTerms) return SumOfFew(n, [=](int64_t i) { return weights[i] == 0.0 ? 0.0 : weights[i] * (top - z[i]); });
   WeightedGap gap = {z, top};
   DoublesSum sum;
   Fold<false>(weights, n, -1, gap, sum, static_cast<double*>(nullptr));
