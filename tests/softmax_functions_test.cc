@@ -293,6 +293,9 @@ TEST(SoftmaxPreset, KnowsItsLibrariesAndLeavesTheOptionsAloneOnAnError) {
       EXPECT_EQ(options.ignore_index == -100, preset == XENT_PRESET_TORCH);
       EXPECT_EQ(options.reduction == XENT_REDUCTION_NONE, preset == XENT_PRESET_OPTAX);
       EXPECT_EQ(options.empty_mean == XENT_EMPTY_MEAN_ZERO, preset == XENT_PRESET_KERAS);
+      const bool is_torch = preset == XENT_PRESET_TORCH || preset == XENT_PRESET_ONNX;
+      const bool over_rows = preset == XENT_PRESET_KERAS || (is_torch && kind == XENT_TARGET_DENSE);
+      EXPECT_EQ(options.denominator == XENT_DENOMINATOR_ROWS, over_rows);
     }
   }
   options.scale = 77;
