@@ -227,6 +227,24 @@ TEST(SoftmaxCorner, SmoothingTowardsAMaskedClassIsInfiniteUnlessOnlyLiveClassesC
   });
 }
 
+TEST(SoftmaxCorner, EqualLogitsAreUniformHoweverFarFromZero) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const double offset : {0.0, 1e4, -6e4, 1e8, 1e30, -1e30, 3e38}) {
+      if (dtype == XENT_F16 && std::fabs(offset) > 65504) continue;
+      for (const double smoothing : {0.0, 0.1}) {
+        for (const bool general : {false, true}) {
+          Family family = OneRowFamily(dtype, std::vector<double>(5, offset), 2);
+          family.options.label_smoothing = smoothing;
+          family.wants_classes = general;
+          const FamilyResults results = RunFamily(family);
+          EXPECT_NEAR(LossOf(family, results), std::log(5), 1e-6) << "offset " << offset << ", smoothing " << smoothing;
+          EXPECT_NEAR(results.GradientAt(family, 0, 0), 0.2 - smoothing / 5, 1e-3) << "offset " << offset;
+        }
+      }
+    }
+  });
+}
+
 TEST(SoftmaxCorner, AZeroTargetMakesNothingOfAMaskedClass) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     Family family = OneRowFamily(dtype, {1, -kInf, 1}, 0);
