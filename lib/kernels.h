@@ -119,8 +119,8 @@ struct SoftmaxKernels {
   // The gradient of a piece of a row. What need not be written at once is left pending.
   void (*begin_write)(const Slice& slice, const RowGrad& grad, void* out, bool stream, PendingWrite* pending);
   void (*finish_write)(PendingWrite* pending);
-  // For each row that is read the sum of x_j - x_y, y its label, widened first.
-  void (*sum_differences)(const Tile& tile, const RowState* states, double* sums);
+  // For each row that is read the sum of x_j - x_y, y its label, in f64. Not for f64 logits.
+  void (*sum_differences)(const Tile& tile, double* sums);
   // The first largest logit of each row that is read; -1 where there is NaN or +inf. Not of columns.
   void (*find_largest)(const Tile& tile, int64_t* classes);
   // Logits of the labels, widened; 0 for rows that are not read.

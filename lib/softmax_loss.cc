@@ -237,7 +237,7 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
     TargetLabels(task_, rows);
   } else {
     double differences[kTileRows];
-    kernels_.sum_differences(tile, rows->states, differences);
+    kernels_.sum_differences(tile, differences);
     TargetSmoothedLabels(task_, differences, rows);
   }
   FindLosses(task_, math_, rows);

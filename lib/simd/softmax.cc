@@ -210,26 +210,20 @@ void Gather(const Tile& tile, double* values) {
   }
 }
 
-// Of plain rows the differences may be added up afterwards; of others, offsets can be larger than they.
+// The reference is subtracted once, in f64: logits of f32 that lie close to each other far from 0 are multiples of the
+// same power of two, so that their sum is exact; others are as far apart as they are large.
 template <class T>
-void SumDifferences(const Tile& tile, const RowState* states, double* sums) {
+void SumDifferences(const Tile& tile, double* sums) {
   using C = Compute<T>;
   for (int64_t r = 0; r < tile.rows; ++r) {
     if (tile.labels[r] == kSkipRow) continue;
     const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
-    const double reference = WidenOne(x + tile.labels[r]);
-    double high = 0.0;
-    double low = 0.0;
-    if (states[r].plan == kPlain) {
-      SignedSum<C> sum;
-      Itself itself;
-      Fold<false>(x, tile.classes, -1, itself, sum, static_cast<C*>(nullptr));
-      sum.Finish(&high, &low);
-      sums[r] = (high - static_cast<double>(tile.classes) * reference) + low;
-    } else {
-      for (int64_t j = 0; j < tile.classes; ++j) high += WidenOne(x + j) - reference;
-      sums[r] = high;
-    }
+    SignedSum<C> sum;
+    Itself itself;
+    Fold<false>(x, tile.classes, -1, itself, sum, static_cast<C*>(nullptr));
+    double high, low;
+    sum.Finish(&high, &low);
+    sums[r] = (high - static_cast<double>(tile.classes) * WidenOne(x + tile.labels[r])) + low;
   }
 }
 
