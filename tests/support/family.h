@@ -113,7 +113,7 @@ struct FamilyRow {
   bool is_read = false;
   bool is_nan = false;
   bool has_gradient = true;  // an infinite loss times a focal factor has none
-  Quad loss = 0, loss_size = 0, lse = 0, lse_size = 0, entropy = 0, z_loss = 0;
+  Quad loss = 0, loss_size = 0, lse = 0, lse_size = 0, entropy = 0, z_loss = 0, z_loss_size = 0;
   Quad probability = 0, nll = 0;
   int64_t argmax = -1;
   Quad largest_z = 0;  // |z|
@@ -122,7 +122,7 @@ struct FamilyRow {
 
 struct FamilyReference {
   std::vector<FamilyRow> rows;
-  Quad sum = 0, sum_size = 0, z_loss = 0, denominator = 0, total = 0;
+  Quad sum = 0, sum_size = 0, z_loss = 0, z_loss_size = 0, denominator = 0, total = 0;
   int64_t counted = 0, ignored = 0, correct = 0;
 };
 

@@ -217,6 +217,7 @@ FamilyRow RowOf(const Family& family, int64_t row, Quad denominator) {
   result.lse_size = std::max({AbsOf(max), AbsOf(parts.lse - max), AbsOf(parts.lse)});
   // An lse near 0 is as accurate as its parts are.
   const Quad of_lse = 2 * v * static_cast<Quad>(family.options.z_loss) * AbsOf(parts.lse) * result.lse_size;
+  result.z_loss_size = of_lse;
   result.z_loss = v * static_cast<Quad>(family.options.z_loss) * parts.lse * parts.lse;
   const Quad of_entropy = v * static_cast<Quad>(family.options.entropy_weight) * parts.entropy;
   const Quad of_cross = parts.factor > 0 && parts.cross > 0 ? v * parts.factor * parts.cross : 0;
@@ -370,6 +371,7 @@ FamilyReference ReferenceOf(const Family& family) {
     reference.sum += row.is_nan ? static_cast<Quad>(std::numeric_limits<double>::quiet_NaN()) : row.loss;
     reference.sum_size += row.loss_size;
     reference.z_loss += row.z_loss;
+    reference.z_loss_size += row.z_loss_size;
     reference.correct += row.argmax >= 0 && row.argmax == LabelOf(family, r);
     reference.rows.push_back(row);
   }
@@ -417,7 +419,7 @@ bool ExpectFamily(const Family& family, const FamilyReference& reference, const 
   const bool counts_correct = family.kind == XENT_TARGET_LABELS && family.wants_classes;
   EXPECT_EQ(counts_correct ? results.correct : reference.correct, reference.correct) << DescribeFamily(family);
   const bool has_nan = std::any_of(reference.rows.begin(), reference.rows.end(), [](const FamilyRow& row) { return row.is_nan; });
-  if (!has_nan) check("z_loss", results.z_loss, reference.z_loss, reference.z_loss);
+  if (!has_nan) check("z_loss", results.z_loss, reference.z_loss, reference.z_loss_size);
   return is_well && !testing::Test::HasFailure();
 }
 
