@@ -59,9 +59,6 @@ class Softmax {
   char* GradientData(int64_t row) const {
     return const_cast<char*>(task_.gradient.Row(row));
   }
-  // Tiles are runs of rows at equal distances.
-  int64_t RunRows() const { return task_.logits.inner == 1 ? task_.logits.rows : task_.logits.inner; }
-  int64_t TilesPerRun() const { return (RunRows() + tile_rows_ - 1) / tile_rows_; }
   int64_t ComputedBytes() const { return task_.logits.IsDouble() ? 8 : 4; }
   int64_t SlicesPerRow() const { return (task_.logits.classes + kSlice - 1) / kSlice; }
 
@@ -73,6 +70,7 @@ class Softmax {
   const MathKernels& math_;
   const bool staged_;
   const bool has_columns_;
+  const bool is_plain_;  // no option is set, and no output asks for p_y
   int64_t tile_rows_;
   bool stream_;
 };
@@ -85,7 +83,8 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       doubles_(SoftmaxKernelsFor(isa_slot_, Dtype::kF64)),
       math_(MathKernelsFor(isa_slot_)),
       staged_(task.logits.classes <= kChunk),
-      has_columns_(HasColumns(task)) {
+      has_columns_(HasColumns(task)),
+      is_plain_(IsPlainLoss(task) && task.outputs.probability == nullptr && task.outputs.log_probability == nullptr) {
   const Matrix& x = task.logits;
   const int64_t tile_elements = staged_ ? kStageBytes / ComputedBytes() : kTileElements;
   tile_rows_ = std::min(kTileRows, std::max<int64_t>(tile_elements / std::max<int64_t>(x.classes, 1), 1));
@@ -108,7 +107,10 @@ bool Softmax::RunAll(Totals* totals) const {
   if (!staged_ && team_.threads > 1 && is_few_rows && x.rows * SlicesPerRow() <= kMaxSlices) {
     return RunTogether(totals);
   }
-  const int64_t tiles = x.rows / RunRows() * TilesPerRun();
+  // Tiles are runs of rows at equal distances.
+  const int64_t run_rows = x.inner == 1 ? x.rows : x.inner;
+  const int64_t tiles_per_run = (run_rows + tile_rows_ - 1) / tile_rows_;
+  const int64_t tiles = x.rows / run_rows * tiles_per_run;
   const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_tile, Totals* parts) {
     PendingWrite pending = {};
     Stages stages;
@@ -116,9 +118,11 @@ bool Softmax::RunAll(Totals* totals) const {
     StartRows(task_, std::min(kTileRows, x.rows), &rows);
     for (int64_t lot = first_lot; lot < last_lot; ++lot) {
       for (int64_t tile = first_tile(lot); tile < first_tile(lot + 1); ++tile) {
-        const int64_t begin = tile % TilesPerRun() * tile_rows_;
-        const int64_t first = tile / TilesPerRun() * RunRows() + begin;
-        const int64_t count = std::min(tile_rows_, RunRows() - begin);
+        // Divisions would be felt in each of many small tiles.
+        const int64_t run = has_columns_ ? tile / tiles_per_run : 0;
+        const int64_t begin = (tile - run * tiles_per_run) * tile_rows_;
+        const int64_t first = run * run_rows + begin;
+        const int64_t count = std::min(tile_rows_, run_rows - begin);
         if (has_columns_) {
           RunColumns(first, count, &rows, &parts[lot]);
           continue;
@@ -229,6 +233,10 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
     AddLeftOut(math_, rows);
     if (needs_lse || needs_rest) FindTotals(rows);
     if (needs_lse) FindLse(task_.logits, RowKernels{kernels_, doubles_, math_}, rows);
+  }
+  if (is_plain_) {
+    FindPlainLosses(task_, rows);
+    return;
   }
   if (needs_rest) FindRest(rows);
   if (needs_probability) FindProbability(rows);

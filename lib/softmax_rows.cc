@@ -324,6 +324,32 @@ bool HasBeside(const SoftmaxTask& task) {
          task.product != Product::kGradient;
 }
 
+bool IsPlainLoss(const SoftmaxTask& task) {
+  const xent_softmax_options& options = task.options;
+  return !HasBeside(task) && options.focal_gamma == 0.0 && options.class_weight == nullptr &&
+         options.row_weight == nullptr;
+}
+
+namespace {
+
+// -c (1 - p_y). The power of two comes last: a confident row's share may be below the normal numbers, its gradient above.
+double Missing(double c, double rest, int64_t exponent) {
+  const int64_t near = ExponentOf(rest) + 1;  // a mantissa below 1 overflows with no scale
+  return 0.0 - TimesPowerOfTwo(c * TimesPowerOfTwo(rest, -near), exponent + near);
+}
+
+}  // namespace
+
+void FindPlainLosses(const SoftmaxTask& task, Rows* rows) {
+  std::copy(rows->gap, rows->gap + rows->count, rows->loss);
+  for (int64_t r = 0; r < rows->count && task.outputs.gradient != nullptr; ++r) {
+    const RowState& state = rows->states[r];
+    const int64_t exponent = state.exponent - static_cast<int64_t>(rows->total_exponent[r]);
+    rows->a[r] = rows->slope[r];
+    rows->mark[r] = Missing(rows->slope[r], (state.sum + state.low) / rows->total[r], exponent);
+  }
+}
+
 void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
   const xent_softmax_options& options = task.options;
   if (options.focal_gamma != 0.0) FindFocal(options.focal_gamma, math, rows);
@@ -340,10 +366,8 @@ void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
     const double focal = rows->slope[r] * rows->derivative[r];
     rows->b[r] = rows->slope[r] * rows->factor[r];
     rows->a[r] = rows->b[r] * rows->target_sum[r] + focal;
-    // The power of two comes last: a confident row's share may be below the normal numbers, its gradient above.
-    const int64_t near = ExponentOf(rows->rest[r]) + 1;  // a mantissa below 1 overflows with no scale
-    const double mantissa = (rows->b[r] * rows->target_own[r] + focal) * TimesPowerOfTwo(rows->rest[r], -near);
-    rows->mark[r] = 0.0 - TimesPowerOfTwo(mantissa, static_cast<int64_t>(rows->rest_exponent[r]) + near);
+    rows->mark[r] = Missing(rows->b[r] * rows->target_own[r] + focal, rows->rest[r],
+                            static_cast<int64_t>(rows->rest_exponent[r]));
   }
   if (HasBeside(task)) AddBeside(options, rows);
 }

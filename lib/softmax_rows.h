@@ -102,6 +102,11 @@ void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Ro
 // What label smoothing gives to a class that is not the label.
 double SmoothingShare(const SoftmaxTask& task);
 
+// FindRest, TargetLabels and FindLosses of rows with no option set, F = v = U = 1: what most calls ask for, and a tenth of
+// their time with 10 classes.
+bool IsPlainLoss(const SoftmaxTask& task);
+void FindPlainLosses(const SoftmaxTask& task, Rows* rows);
+
 // Whether anything but a row's label pulls at its probabilities: then FindLosses needs p_y.
 bool HasBeside(const SoftmaxTask& task);
 

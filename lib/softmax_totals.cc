@@ -52,15 +52,18 @@ void WriteRows(const SoftmaxTask& task, const Rows& rows, int64_t part, Totals* 
     std::memcpy(out.row_state + rows.first, rows.states, static_cast<size_t>(rows.count) * sizeof(RowState));
   }
   if (!WantsLosses(task)) return;
-  for (int64_t first = 0; first < rows.count; first += part) {
-    Totals sums;
-    for (int64_t r = first; r < std::min(rows.count, first + part); ++r) {
-      const double instead = rows.labels[r] == kInvalidLabel ? kNaN : 0.0;
-      sums.loss.Add(rows.read[r] == kSkipRow ? instead : rows.loss[r]);
-      if (out.z_loss != nullptr) sums.z_loss.Add(rows.read[r] == kSkipRow ? instead : rows.z_loss[r]);
+  const auto add = [&](const double* values, Sum* to) {
+    for (int64_t first = 0; first < rows.count; first += part) {
+      Sum sum;
+      for (int64_t r = first; r < std::min(rows.count, first + part); ++r) {
+        const double instead = rows.labels[r] == kInvalidLabel ? kNaN : 0.0;
+        sum.Add(rows.read[r] == kSkipRow ? instead : values[r]);
+      }
+      to->Add(sum);
     }
-    totals->Add(sums);
-  }
+  };
+  add(rows.loss, &totals->loss);
+  if (out.z_loss != nullptr) add(rows.z_loss, &totals->z_loss);
 }
 
 void WriteClasses(const SoftmaxTask& task, const Rows& rows, const int64_t* largest, Totals* totals) {
