@@ -1,7 +1,8 @@
-// xent::Map of xent.hpp: containers and views of every element type, the bits of the C function, errors as exceptions.
+// xent.hpp beyond its example: dense targets; xent::Map of containers and views of every element type, the bits of the C function, errors as exceptions.
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,28 @@ TEST(Wrapper, MapsVectorsArraysAndViewsToTheBitsOfTheCFunction) {
   std::vector<float> viewed(x.size());
   xent::Map(XENT_EXP, x, xent::View<float>(viewed));
   EXPECT_EQ(viewed, wanted);
+}
+
+TEST(Wrapper, TakesLabelsAndDenseTargets) {
+  const std::vector<float> x = {2.0f, 0.5f, -1.0f, 90.0f, 0.0f, 0.0f};
+  const std::vector<int32_t> labels = {1, 0};
+  const std::vector<double> one_hot = {0, 1, 0, 1, 0, 0};
+  std::vector<float> by_label(x.size()), by_target(x.size());
+  xent::SoftmaxOutputs<float> outputs;
+  outputs.gradient = by_label;
+  const xent::Logits<float> logits(x, 2, 3);
+  const double loss = xent::SoftmaxCrossEntropy(logits, labels, {}, outputs);
+  outputs.gradient = by_target;
+  const double same = xent::SoftmaxCrossEntropy(logits, xent::DenseTargets<double>(one_hot), {}, outputs);
+  EXPECT_NEAR(loss, same, 1e-6 * loss);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(by_label[i], by_target[i], 1e-6f * std::fabs(by_label[i])) << i;
+  const std::vector<double> few = {0, 1, 0};
+  try {
+    xent::SoftmaxCrossEntropy(logits, xent::DenseTargets<double>(few));
+    FAIL() << "no error";
+  } catch (const xent::Error& error) {
+    EXPECT_NE(std::string(error.what()).find("targets has 3 elements; 6 are needed"), std::string::npos) << error.what();
+  }
 }
 
 TEST(Wrapper, MapsInPlace) {

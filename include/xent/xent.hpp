@@ -141,27 +141,55 @@ T* DataOfSize(View<T> view, std::size_t size, const char* name) {
 }
 }  // namespace internal
 
+// Targets that have a number for every class: the shape of the logits, without gaps.
+template <class U>
+class DenseTargets {
+ public:
+  explicit DenseTargets(View<const U> elements) : elements_(elements) {}
+  const View<const U>& elements() const noexcept { return elements_; }
+
+ private:
+  View<const U> elements_;
+};
+
+namespace internal {
+template <class T>
+double CrossEntropy(const Logits<T>& logits, const xent_targets& targets, const SoftmaxOptions& options,
+                    const SoftmaxOutputs<T>& wanted) {
+  const std::size_t rows = logits.rows() > 0 ? static_cast<std::size_t>(logits.rows()) : 0;
+  DataOfSize(View<const T>(static_cast<const T*>(logits.matrix().data), logits.size()), logits.extent(), "logits");
+  double total = 0.0;
+  xent_softmax_outputs outputs = xent_softmax_outputs_none();
+  if (options.lse == nullptr) outputs.total = &total;
+  outputs.row_loss = DataOfSize(wanted.row_loss, rows, "row_loss");
+  outputs.lse = DataOfSize(wanted.lse, rows, "lse");
+  outputs.gradient = DataOfSize(wanted.gradient, logits.extent(), "gradient");
+  outputs.row_state = DataOfSize(wanted.row_state, rows, "row_state");
+  outputs.counted = wanted.counted;
+  outputs.ignored = wanted.ignored;
+  ThrowIfFailed(xent_softmax_cross_entropy(&logits.matrix(), &targets, &options, &outputs));
+  return total;
+}
+}  // namespace internal
+
 // The reduced loss; see xent_softmax_cross_entropy. Throws Error.
 template <class T, class LabelView>
 double SoftmaxCrossEntropy(const Logits<T>& logits, const LabelView& labels, const SoftmaxOptions& options = {},
                            const SoftmaxOutputs<T>& wanted = {}) {
   using Label = std::remove_cv_t<std::remove_pointer_t<decltype(labels.data())>>;
   const std::size_t rows = logits.rows() > 0 ? static_cast<std::size_t>(logits.rows()) : 0;
-  internal::DataOfSize(View<const T>(static_cast<const T*>(logits.matrix().data), logits.size()), logits.extent(),
-                       "logits");
-  const xent_targets targets = xent_targets_labels(
-      internal::DataOfSize(View<const Label>(labels), rows, "labels"), DtypeOf<Label>::value);
-  double total = 0.0;
-  xent_softmax_outputs outputs = xent_softmax_outputs_none();
-  if (options.lse == nullptr) outputs.total = &total;
-  outputs.row_loss = internal::DataOfSize(wanted.row_loss, rows, "row_loss");
-  outputs.lse = internal::DataOfSize(wanted.lse, rows, "lse");
-  outputs.gradient = internal::DataOfSize(wanted.gradient, logits.extent(), "gradient");
-  outputs.row_state = internal::DataOfSize(wanted.row_state, rows, "row_state");
-  outputs.counted = wanted.counted;
-  outputs.ignored = wanted.ignored;
-  ThrowIfFailed(xent_softmax_cross_entropy(&logits.matrix(), &targets, &options, &outputs));
-  return total;
+  const Label* const data = internal::DataOfSize(View<const Label>(labels), rows, "labels");
+  return internal::CrossEntropy(logits, xent_targets_labels(data, DtypeOf<Label>::value), options, wanted);
+}
+
+// The same for dense targets.
+template <class T, class U>
+double SoftmaxCrossEntropy(const Logits<T>& logits, const DenseTargets<U>& targets, const SoftmaxOptions& options = {},
+                           const SoftmaxOutputs<T>& wanted = {}) {
+  const std::size_t rows = logits.rows() > 0 ? static_cast<std::size_t>(logits.rows()) : 0;
+  const std::size_t classes = rows > 0 ? static_cast<std::size_t>(logits.matrix().classes) : 0;
+  const U* const data = internal::DataOfSize(targets.elements(), rows * classes, "targets");
+  return internal::CrossEntropy(logits, xent_targets_dense(data, DtypeOf<U>::value), options, wanted);
 }
 
 // The options of xent_map with their defaults.
