@@ -381,7 +381,8 @@ bool IsGeneral(const SoftmaxTask& task) {
   const bool is_smoothed = options.label_smoothing != 0.0;
   // Rows of adjacent classes have a shorter way to these.
   const bool has_short_way = task.logits.HasPlainRows() && !task.logits.IsDouble() && options.class_weight == nullptr &&
-                             options.live_classes == 0 && options.label_smoothing < 1.0;
+                             options.live_classes == 0 && options.label_smoothing < 1.0 &&
+                             options.focal_gamma == 0.0;  // whose slope can pass f32's range when others have targets
   return has_layout || has_terms || out.entropy != nullptr || (is_smoothed && !has_short_way) ||
          (wants_classes && !task.logits.HasPlainRows());
 }

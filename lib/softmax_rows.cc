@@ -293,8 +293,9 @@ void FindFocal(double gamma, const MathKernels& math, Rows* rows) {
     if (rows->probability[r] == 0.0) continue;
     // B / (1 - p_y) is the weight where both vanish.
     const double others = TimesPowerOfTwo(rows->rest[r], static_cast<int64_t>(rows->rest_exponent[r]));
-    const double ratio = others > 0.0 ? rows->cross[r] / others : rows->target_own[r];
-    rows->derivative[r] = gamma * rows->probability[r] * ratio * rows->factor[r];
+    const double all = others > 0.0 ? rows->cross[r] / others : rows->target_own[r];
+    const double ratio = all < std::numeric_limits<double>::max() ? all : std::numeric_limits<double>::max();
+    rows->derivative[r] = gamma * rows->probability[r] * rows->factor[r] * ratio;
   }
 }
 

@@ -245,6 +245,28 @@ TEST(SoftmaxCorner, EqualLogitsAreUniformHoweverFarFromZero) {
   });
 }
 
+// (1 - p)^(gamma - 1) grows without bound; what it multiplies shrinks faster.
+TEST(SoftmaxCorner, AFocalFactorOfASmoothedConfidentRowHasAFiniteGradient) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const double lead : {20.0, 60.0, 90.0, 130.0, 300.0, 720.0, 740.0, 1000.0, 20000.0}) {
+      for (const double gamma : {0.01, 0.3, 1.0, 5.0}) {
+        for (const double smoothing : {0.0, 0.1, 1.0}) {
+          Family family = OneRowFamily(dtype, {lead, 0, 1, -1}, 0);
+          family.options.label_smoothing = smoothing;
+          family.options.focal_gamma = gamma;
+          family.wants_classes = false;
+          const FamilyResults results = RunFamily(family);
+          EXPECT_TRUE(std::isfinite(LossOf(family, results))) << lead << ", gamma " << gamma;
+          for (int64_t j = 0; j < 4; ++j) {
+            EXPECT_TRUE(std::isfinite(results.GradientAt(family, 0, j)))
+                << "lead " << lead << ", gamma " << gamma << ", smoothing " << smoothing << ", class " << j;
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST(SoftmaxCorner, AZeroTargetMakesNothingOfAMaskedClass) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     Family family = OneRowFamily(dtype, {1, -kInf, 1}, 0);
