@@ -118,6 +118,7 @@ struct FamilyRow {
   int64_t argmax = -1;
   Quad largest_z = 0;  // |z|
   std::vector<Quad> gradient, gradient_size;
+  std::vector<Quad> p;
 };
 
 struct FamilyReference {

@@ -236,6 +236,7 @@ FamilyRow RowOf(const Family& family, int64_t row, Quad denominator) {
   result.has_gradient = IsFinite(parts.cross) || family.options.focal_gamma == 0;
   result.gradient.clear();
   result.gradient_size.clear();
+  result.p = parts.p;
   AddGradient(family, row, parts, denominator, &result);
   return result;
 }
@@ -332,7 +333,9 @@ bool ExpectRow(const Family& family, int64_t row, const FamilyRow& exact, const 
     Quad slack = noise * (1 + size);
     if (stored.precision < 24) slack += static_cast<Quad>(Ulp(static_cast<long double>(value), stored)) / 2 * 1.01;
     // Probabilities below the smallest normal number may count as 0.
-    slack += static_cast<Quad>(std::ldexp(64.0L, is_double ? -1022 : -126));
+    const Quad least = static_cast<Quad>(std::ldexp(1.0L, is_double ? -1022 : -126));
+    const Quad p = exact.p.empty() ? 1 : exact.p[static_cast<size_t>(j)];
+    slack += 64 * least + (p < 2 * least ? size : 0);
     judge.Check("gradient", j, result, value, size, gradient_units, slack);
   }
   return judge.IsClean();
