@@ -16,7 +16,8 @@
  *     leaves the library. (One case is out of our hands: GNU OpenMP ends the process when it cannot create a thread.
  *     With num_threads = 1, or with a runner of your own, OpenMP is not entered.)
  *   - Results have the same bits for every thread count, alignment and position of a row in its batch, from run to
- *     run, and on every instruction set that has fused multiply-add.
+ *     run, and on every instruction set that has fused multiply-add. Other options, outputs or layouts of the same
+ *     call may give other last bits, within the same bounds: asking for entropy beside a loss can change the loss.
  *   - The caller's floating-point environment (rounding, flush-to-zero, flags) neither matters nor changes. A runner of
  *     the caller's runs in the library's own, the default one, and must not change it.
  *   - On an error no output byte has been written (but for XENT_RUNNER_FAILED), and xent_last_error() says what was
@@ -509,7 +510,8 @@ XENT_API xent_status xent_softmax_cross_entropy(const xent_logits* logits, const
 /* ------------------------------------------------- functions of logits */
 
 /* Of the options these functions know scale, softcap, row_mask, masked_row, ignore_index (of tokens), invalid_label,
- * num_threads and runner; any other that is set is XENT_UNSUPPORTED. options may be NULL (the defaults). Rows that the
+ * num_threads and runner. reduction, denominator, empty_mean, upstream, smoothing and live_classes have no effect; any
+ * other that is set is XENT_UNSUPPORTED. options may be NULL (the defaults). Rows that the
  * mask leaves out are not read and get 0. Accuracy, special values and promises are those of
  * xent_softmax_cross_entropy. */
 
