@@ -25,8 +25,13 @@ constexpr int64_t kStageSlack = 256;
 // Logits that are widened at a time.
 constexpr int64_t kWiden = 256;
 
-// A label that stands for "this row is not read".
+// Labels that stand for "this row is not read", and, where the caller tells them apart, for "neither is this, and its
+// results are NaN".
 constexpr int64_t kSkipRow = -1;
+constexpr int64_t kInvalidLabel = -2;
+
+// Arrays with one value per row have room for a multiple of so many: the longest vector.
+constexpr int64_t kRowLanes = 8;
 
 // How the exponentials of a row are represented, decided by the row's own logits.
 enum Plan : int32_t {
@@ -63,7 +68,7 @@ struct RowGrad {
 // has.
 constexpr int64_t kMostColumns = 960;
 constexpr int64_t kMostColumnClasses = 384;
-constexpr int64_t kColumnWorkBytes = 6 * 8 * kMostColumns;
+constexpr int64_t kColumnWorkBytes = 6 * 8 * kMostColumns + kStageSlack;
 
 // Consecutive rows that are staged together. Class j of row r is at logits[r * stride + j * class_stride], one of them 1.
 struct Tile {
@@ -107,6 +112,9 @@ struct GradientTile {
   int64_t class_stride;
   bool stream;       // bypass the cache: the gradient is much larger than it
   bool has_offsets;  // false: every offset is 0
+  // Factors of e^x and labels' elements of the rows; a row with factor 0 has a RowGrad. Null: all rows have.
+  const double* factors;
+  const double* marks;
 };
 
 struct SoftmaxKernels {
@@ -153,12 +161,30 @@ struct TermKernels {
                   int64_t n, double* out);
 };
 
+// Rows of a tile whose loss is lse - logit of their label, all with the same slope: what goes in, and what comes out.
+struct PlainRows {
+  int64_t count;
+  const int64_t* labels;   // kSkipRow: nothing else of the row counts
+  const RowState* states;  // without the label
+  const double* logit;     // of the label
+  double slope;            // d(objective) / d(row loss)
+  double* gap;     // lse - logit, the loss
+  double* factor;  // of e^x in the gradient, slope / (S + e), 0 for rows that are not read; null: no gradient
+  double* mark;    // the label's element, -slope S / (S + e)
+};
+
 // e^x = mantissa * 2^exponent; logarithm of one + x * 2^exponent. Exact roundings only: no libm.
 struct MathKernels {
   // |x| <= 2^20.
   void (*exp_parts)(const double* x, int64_t n, double* mantissa, double* exponent);
   // one is 0 or 1; x >= 0 finite, integers |exponent| <= 2^24. Result <= 1 ULP from the real logarithm.
   void (*log_scaled)(double one, const double* x, const double* exponent, int64_t n, double* result);
+  // The bits that AddLeftOut, FindTotals, FindLosses and FindGrads give, in one loop, where all rows are usual: plain,
+  // and no number so large or small that it would have to be scaled. False: they are not, and nothing was found.
+  // Arrays are read and written up to a multiple of kRowLanes.
+  bool (*plain_rows)(const PlainRows& rows);
+  // The sum of values as *sum + *low, but 0 and NaN where the label is kSkipRow and kInvalidLabel.
+  void (*sum_rows)(const double* values, const int64_t* labels, int64_t n, double* sum, double* low);
 };
 
 // What rows are worked on with.
@@ -166,6 +192,13 @@ struct RowKernels {
   const SoftmaxKernels& logits;
   const SoftmaxKernels& doubles;  // for numbers that were widened
   const MathKernels& math;
+};
+
+// Labels of one integer type. A label is ignored, or a class in [0, classes), or invalid.
+struct LabelKernels {
+  void (*count)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* ignored, int64_t* invalid);
+  // Ignored ones become kSkipRow, invalid ones kInvalidLabel.
+  void (*widen)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* widened);
 };
 
 enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };
@@ -177,6 +210,8 @@ using MapKernel = void (*)(const void* x, int64_t n, void* y, bool stream);
 const SoftmaxKernels& SoftmaxKernelsFor(int isa, Dtype dtype);
 const MathKernels& MathKernelsFor(int isa);
 const TermKernels& TermKernelsFor(int isa);
+// type: u8, i8, u16, i16, i32, u32, i64.
+const LabelKernels& LabelKernelsFor(int isa, int type);
 MapKernel MapKernelFor(int isa, Function function, Dtype dtype);
 
 }  // namespace xent

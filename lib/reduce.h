@@ -8,6 +8,9 @@ namespace xent {
 
 class Sum {
  public:
+  Sum() = default;
+  Sum(double sum, double low) : sum_(sum), low_(low) {}
+
   void Add(double value) {
     const double sum = sum_ + value;
     low_ += std::fabs(sum_) >= std::fabs(value) ? (sum_ - sum) + value : (value - sum) + sum_;

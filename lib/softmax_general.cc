@@ -122,7 +122,7 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   FindTargets(work);
   FindEntropies(work);
   FindLosses(task_, math_, &rows);
-  WriteRows(task_, rows, tile_rows_, totals);
+  WriteRows(task_, math_, rows, tile_rows_, totals);
   WriteClasses(task_, rows, work->largest, totals);
   if (task_.token_log_probability != nullptr) WriteTokens(*work);
   if (task_.product == Product::kLogProbabilities) {
@@ -287,7 +287,7 @@ void General::FindProbabilities(Work* work) const {
   FindGrads(one, 0.0, work->top_probability, &rows);
   if (IsOnePiece()) {
     const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors};
-    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false, false});
+    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false, false, nullptr, nullptr});
     work->has_probabilities = true;
     return;
   }

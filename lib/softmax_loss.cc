@@ -70,7 +70,7 @@ class Softmax {
   const MathKernels& math_;
   const bool staged_;
   const bool has_columns_;
-  const bool is_plain_;  // no option is set, and no output asks for p_y
+  const bool is_plain_;  // plain_rows is worth a try
   int64_t tile_rows_;
   bool stream_;
 };
@@ -84,7 +84,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       math_(MathKernelsFor(isa_slot_)),
       staged_(task.logits.classes <= kChunk),
       has_columns_(HasColumns(task)),
-      is_plain_(IsPlainLoss(task) && task.outputs.probability == nullptr && task.outputs.log_probability == nullptr) {
+      is_plain_(IsPlainLoss(task) && (staged_ || has_columns_)) {
   const Matrix& x = task.logits;
   const int64_t tile_elements = staged_ ? kStageBytes / ComputedBytes() : kTileElements;
   tile_rows_ = std::min(kTileRows, std::max<int64_t>(tile_elements / std::max<int64_t>(x.classes, 1), 1));
@@ -156,7 +156,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
 
   if (!FindStates(tile, team, pending, rows)) return false;
   FindScalars(tile, rows);
-  WriteRows(task_, *rows, tile_rows_, totals);
+  WriteRows(task_, math_, *rows, tile_rows_, totals);
   if (task_.outputs.argmax != nullptr || task_.outputs.correct != nullptr) {
     int64_t largest[kTileRows];
     kernels_.find_largest(tile, largest);
@@ -173,11 +173,13 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     alignas(64) char work[kColumnWorkBytes];
     RowState states[kMostColumns];
     RowGrad grads[kMostColumns];
+    double factors[kMostColumns];
+    double marks[kMostColumns];
     int64_t labels[kMostColumns];
   };
   const Matrix& x = task_.logits;
   const bool wants_gradient = task_.outputs.gradient != nullptr;
-  const int64_t stage_bytes = wants_gradient ? kMostColumns * x.classes * ComputedBytes() : 0;
+  const int64_t stage_bytes = wants_gradient ? kMostColumns * x.classes * ComputedBytes() + kStageSlack : 0;
   char* const scratch = static_cast<char*>(ThreadScratch(static_cast<int64_t>(sizeof(OfRows)) + stage_bytes));
   if (scratch == nullptr) {
     RunGeneralRows(task_, first, count, totals);
@@ -188,28 +190,37 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     return Tile{x.Row(first + from), 1, x.class_stride, n, x.classes, labels,
                 wants_gradient ? scratch + sizeof(OfRows) : nullptr, all->work};
   };
-  for (int64_t from = 0; from < count; from += kTileRows) {
-    LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
-    std::copy(rows->read, rows->read + rows->count, all->labels + from);
-  }
+  LoadLabels(task_, first, count, all->labels);
   const Tile tile = tile_of(0, count, all->labels);
   kernels_.stage_rows(tile, all->states);
   for (int64_t from = 0; from < count; from += kTileRows) {
-    LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
+    LoadRows(task_, first + from, std::min(kTileRows, count - from), all->labels + from, rows);
     std::copy(all->states + from, all->states + from + rows->count, rows->states);
     FindScalars(tile_of(from, rows->count, rows->read), rows);
-    WriteRows(task_, *rows, kTileRows, totals);
+    WriteRows(task_, math_, *rows, kTileRows, totals);
     if (!wants_gradient) continue;
     FindGradients(rows);
+    std::copy(rows->plain_factor, rows->plain_factor + rows->count, all->factors + from);
+    std::copy(rows->mark, rows->mark + rows->count, all->marks + from);
+    if (rows->is_plain && !rows->has_skipped) continue;
     std::copy(rows->states, rows->states + rows->count, all->states + from);
     std::copy(rows->grads, rows->grads + rows->count, all->grads + from);
   }
   if (!wants_gradient) return;
   kernels_.write_staged(tile, all->states, all->grads,
-                        GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false});
+                        GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false,
+                                     all->factors, all->marks});
 }
 
 void Softmax::FindGradients(Rows* rows) const {
+  if (rows->is_plain) {
+    // The others have a factor.
+    for (int64_t r = 0; r < rows->count && rows->has_skipped; ++r) {
+      rows->grads[r].kind = rows->labels[r] == kInvalidLabel ? RowGrad::kNaN : RowGrad::kZero;
+    }
+    return;
+  }
+  std::fill(rows->plain_factor, rows->plain_factor + rows->count, 0.0);
   FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
   // Without factors of their own all rows have the slope of the first, or are not read.
   const bool may_be_flat = task_.options.row_upstream != nullptr || rows->slope[0] == 0.0;
@@ -226,6 +237,13 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   const bool needs_probability = options.focal_gamma != 0.0 || out.probability != nullptr || HasBeside(task_);
   const bool needs_rest = needs_probability || out.gradient != nullptr;
   kernels_.gather(tile, rows->logit);
+  if (is_plain_) {
+    const bool wants_gradient = out.gradient != nullptr;
+    rows->is_plain = math_.plain_rows(PlainRows{rows->count, rows->read, rows->states, rows->logit, rows->slope[0], rows->gap,
+                                                wants_gradient ? rows->plain_factor : nullptr, rows->mark});
+    std::copy(rows->gap, rows->gap + rows->count, rows->loss);
+    if (rows->is_plain) return;
+  }
   if (options.masked_row == XENT_MASKED_ROW_ZERO) SkipMasked(rows);
   if (options.lse != nullptr) {
     ScaleByLse(task_, math_, rows);
@@ -233,10 +251,6 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
     AddLeftOut(math_, rows);
     if (needs_lse || needs_rest) FindTotals(rows);
     if (needs_lse) FindLse(task_.logits, RowKernels{kernels_, doubles_, math_}, rows);
-  }
-  if (is_plain_) {
-    FindPlainLosses(task_, rows);
-    return;
   }
   if (needs_rest) FindRest(rows);
   if (needs_probability) FindProbability(rows);
@@ -320,7 +334,7 @@ __attribute__((noinline)) bool Softmax::FoldSlices(const Tile& tile, const Team&
 bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const {
   if (staged_) {
     const GradientTile out = {GradientData(rows.first), task_.gradient.outer_stride, 1, stream_,
-                              task_.options.label_smoothing != 0.0};
+                              task_.options.label_smoothing != 0.0, rows.plain_factor, rows.mark};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }

@@ -185,11 +185,18 @@ void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows) {
 }
 
 void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows) {
+  int64_t labels[kTileRows];
+  LoadLabels(task, first, count, labels);
+  LoadRows(task, first, count, labels, rows);
+}
+
+void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, Rows* rows) {
   const xent_softmax_options& options = task.options;
   rows->first = first;
   rows->count = count;
   rows->kept = nullptr;
-  LoadLabels(task, first, count, rows->labels);
+  rows->is_plain = false;
+  std::copy(labels, labels + count, rows->labels);
   LoadValues(task, options.row_weight, first, count, rows->weight);
   LoadValues(task, options.lse_upstream, first, count, rows->lse_slope);
   LoadValues(task, options.entropy_upstream, first, count, rows->entropy_slope);
@@ -200,7 +207,12 @@ void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows)
       if (rows->weight[r] == 0.0) rows->labels[r] = kSkipRow;
     }
   }
-  for (int64_t r = 0; r < count; ++r) rows->read[r] = std::max(rows->labels[r], kSkipRow);
+  int64_t signs = 0;
+  for (int64_t r = 0; r < count; ++r) {
+    rows->read[r] = std::max(rows->labels[r], kSkipRow);
+    signs |= rows->labels[r];
+  }
+  rows->has_skipped = signs < 0;
 }
 
 void TargetLabels(const SoftmaxTask& task, Rows* rows) {
@@ -327,8 +339,11 @@ bool HasBeside(const SoftmaxTask& task) {
 
 bool IsPlainLoss(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
+  const xent_softmax_outputs& out = task.outputs;
   return !HasBeside(task) && options.focal_gamma == 0.0 && options.class_weight == nullptr &&
-         options.row_weight == nullptr;
+         options.row_weight == nullptr && options.row_upstream == nullptr && options.lse == nullptr &&
+         options.row_state == nullptr && out.lse == nullptr && out.probability == nullptr &&
+         out.log_probability == nullptr && out.row_state == nullptr;
 }
 
 namespace {
@@ -340,16 +355,6 @@ double Missing(double c, double rest, int64_t exponent) {
 }
 
 }  // namespace
-
-void FindPlainLosses(const SoftmaxTask& task, Rows* rows) {
-  std::copy(rows->gap, rows->gap + rows->count, rows->loss);
-  for (int64_t r = 0; r < rows->count && task.outputs.gradient != nullptr; ++r) {
-    const RowState& state = rows->states[r];
-    const int64_t exponent = state.exponent - static_cast<int64_t>(rows->total_exponent[r]);
-    rows->a[r] = rows->slope[r];
-    rows->mark[r] = Missing(rows->slope[r], (state.sum + state.low) / rows->total[r], exponent);
-  }
-}
 
 void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
   const xent_softmax_options& options = task.options;

@@ -20,6 +20,8 @@ struct Rows {
   char* kept;  // long rows: where their exponentials stay until the gradient is written; null: nowhere
   int64_t labels[kTileRows];  // a class, kSkipRow or kInvalidLabel
   int64_t read[kTileRows];    // the class that its state leaves out, or kSkipRow: what the kernels see
+  bool has_skipped;           // any is kSkipRow
+  bool is_plain;              // plain_rows found what there is to find
 
   // What the options say: v, s = v * d(objective) / d(row loss), and d(objective) / d(lse), d(entropy) from outside.
   double weight[kTileRows];
@@ -62,6 +64,7 @@ struct Rows {
   double b[kTileRows];
   double d[kTileRows];
   double mark[kTileRows];
+  double plain_factor[kTileRows];  // of e^x, from plain_rows; 0: see grads
   RowGrad grads[kTileRows];
 };
 
@@ -73,6 +76,8 @@ void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows);
 
 // Labels, weights and slopes of rows [first, first + count). Rows of weight 0 are not read.
 void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows);
+// The same of rows whose labels are here already.
+void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, Rows* rows);
 
 // Turns rows that hold nothing but -inf into rows that are not read.
 void SkipMasked(Rows* rows);
@@ -102,10 +107,8 @@ void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Ro
 // What label smoothing gives to a class that is not the label.
 double SmoothingShare(const SoftmaxTask& task);
 
-// FindRest, TargetLabels and FindLosses of rows with no option set, F = v = U = 1: what most calls ask for, and a tenth of
-// their time with 10 classes.
+// Whether no option is set and no output asks for what plain_rows does not find: what most calls are.
 bool IsPlainLoss(const SoftmaxTask& task);
-void FindPlainLosses(const SoftmaxTask& task, Rows* rows);
 
 // Whether anything but a row's label pulls at its probabilities: then FindLosses needs p_y.
 bool HasBeside(const SoftmaxTask& task);

@@ -25,7 +25,7 @@ bool WantsRows(const SoftmaxTask& task) {
          out.correct != nullptr || out.argmax != nullptr || task.token_log_probability != nullptr;
 }
 
-void WriteRows(const SoftmaxTask& task, const Rows& rows, int64_t part, Totals* totals) {
+void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t part, Totals* totals) {
   const xent_softmax_outputs& out = task.outputs;
   const auto write = [&](void* array, const double* values) {
     if (array == nullptr) return;
@@ -54,12 +54,9 @@ void WriteRows(const SoftmaxTask& task, const Rows& rows, int64_t part, Totals* 
   if (!WantsLosses(task)) return;
   const auto add = [&](const double* values, Sum* to) {
     for (int64_t first = 0; first < rows.count; first += part) {
-      Sum sum;
-      for (int64_t r = first; r < std::min(rows.count, first + part); ++r) {
-        const double instead = rows.labels[r] == kInvalidLabel ? kNaN : 0.0;
-        sum.Add(rows.read[r] == kSkipRow ? instead : values[r]);
-      }
-      to->Add(sum);
+      double sum, low;
+      math.sum_rows(values + first, rows.labels + first, std::min(rows.count - first, part), &sum, &low);
+      to->Add(Sum(sum, low));
     }
   };
   add(rows.loss, &totals->loss);

@@ -48,7 +48,7 @@ bool WantsRows(const SoftmaxTask& task);
 bool WantsLosses(const SoftmaxTask& task);
 
 // Writes what was asked for of each row, and adds the rows to the totals, `part` rows at a time.
-void WriteRows(const SoftmaxTask& task, const Rows& rows, int64_t part, Totals* totals);
+void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t part, Totals* totals);
 
 // Writes the class of the largest logit of each row, `largest` where the row is read and not NaN, and counts those that
 // are labels.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "lib/isa.h"
 #include "lib/reduce.h"
 
 namespace xent {
@@ -42,21 +43,24 @@ bool IsMasked(const SoftmaxTask& task, int64_t row) {
   return task.options.row_mask != nullptr && task.options.row_mask[row] == 0;
 }
 
-// Labels without a mask, in a loop that can be vectorised.
+const LabelKernels& KernelsOf(const Labels& labels) {
+  return LabelKernelsFor(IsaChosen().slot, labels.dtype - XENT_U8);
+}
+
+const char* LabelsFrom(const Labels& labels, int64_t index) {
+  return static_cast<const char*>(labels.data) + index * xent_dtype_size(labels.dtype);
+}
+
+// Labels without a mask.
 template <class Label>
-TargetCount CountPlainLabels(const Label* label, int64_t first, int64_t last, int64_t ignore_index, int64_t classes) {
-  int64_t ignored = 0;
-  int64_t invalid = 0;
-  for (int64_t r = first; r < last; ++r) {
-    const int64_t value = static_cast<int64_t>(label[r]);
-    const bool skip = value == ignore_index;
-    ignored += skip;
-    invalid += !skip & !IsClass(value, classes);
-  }
-  TargetCount count = {ignored, -1, 0, 0.0};
+TargetCount CountPlainLabels(const SoftmaxTask& task, const Label* label, int64_t first, int64_t last) {
+  const Labels& labels = task.targets.labels;
+  TargetCount count = {0, -1, 0, 0.0};
+  int64_t invalid;
+  KernelsOf(labels).count(label + first, last - first, labels.ignore_index, task.logits.classes, &count.ignored, &invalid);
   for (int64_t r = first; invalid > 0 && count.first_invalid < 0; ++r) {
     const int64_t value = static_cast<int64_t>(label[r]);
-    if (value == ignore_index || IsClass(value, classes)) continue;
+    if (value == labels.ignore_index || IsClass(value, task.logits.classes)) continue;
     count.first_invalid = r;
     count.invalid_value = value;
   }
@@ -111,8 +115,7 @@ TargetCount CountPiece(const SoftmaxTask& task, int64_t first, int64_t last) {
   if (!HasLabelArray(task)) return CountMasked(task, first, last);
   return WithLabelType(task.targets.labels, [&](const auto* label) {
     const bool is_plain = task.HasLabels() && task.options.row_mask == nullptr;
-    return is_plain ? CountPlainLabels(label, first, last, task.targets.labels.ignore_index, task.logits.classes)
-                    : CountRows(task, label, first, last);
+    return is_plain ? CountPlainLabels(task, label, first, last) : CountRows(task, label, first, last);
   });
 }
 
@@ -151,6 +154,8 @@ void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labe
   const int64_t ignore_index = task.targets.labels.ignore_index;
   if (!HasLabelArray(task)) {
     std::fill(labels, labels + n, 0);
+  } else if (task.targets.per_row == 1) {
+    KernelsOf(task.targets.labels).widen(LabelsFrom(task.targets.labels, first), n, ignore_index, classes, labels);
   } else {
     WithLabelType(task.targets.labels, [&](const auto* label) {
       const int64_t per_row = task.targets.per_row;

@@ -12,7 +12,6 @@ bool CountTargets(const Team& team, SoftmaxTask* task);
 
 // Labels of rows [first, first + n); those of ignored rows become kSkipRow, invalid ones kInvalidLabel. Rows without
 // labels that are not ignored get 0.
-constexpr int64_t kInvalidLabel = -2;
 void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labels);
 
 // A target of one class; weights of a class that comes twice add up.

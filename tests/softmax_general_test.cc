@@ -103,6 +103,27 @@ TEST(SoftmaxGeneral, ClassMajorRowsAreAsAccurateAsOthers) {
   ExpectAllDistributions(Form::kColumns, 19, {150, 384, 385});
 }
 
+// Rows without anything unusual among them take a short cut if no more than losses and gradients are wanted.
+TEST(SoftmaxGeneral, ClassMajorRowsHaveTheSameBitsWhateverElseIsAskedFor) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {2, 5, 21, 150}) {
+      for (const bool has_unusual : {false, true}) {
+        Problem problem(dtype, 2003, classes);  // two tiles and a part
+        problem.Fill("normal", 5);
+        for (size_t r = 3; r < 2003; r += 100) problem.labels[r] = problem.options.ignore_index;
+        problem.options.invalid_label = XENT_INVALID_LABEL_NAN;
+        problem.labels[17] = -5;
+        if (has_unusual) problem.Set(70, 1, -1e4);
+        Results some = UnwrittenResults(problem, kTotal | kRowLoss | kGradient);
+        Results all = UnwrittenResults(problem, kEverything & ~kRowState);
+        RunAsColumns(problem, &some);
+        RunAsColumns(problem, &all);
+        ASSERT_EQ(FirstDifference(some, all), "") << classes << " classes, unusual: " << has_unusual;
+      }
+    }
+  });
+}
+
 // ---- corner cases
 
 // A family of one row with a label.

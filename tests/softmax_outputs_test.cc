@@ -40,15 +40,44 @@ bool IsSmallOrLarge(unsigned want) {
   return bits <= 2 || bits >= 8;
 }
 
+// Rows without anything unusual among them, ignored and invalid ones apart: a tile of them takes a short cut if no more
+// than losses and gradients are wanted.
+Problem UsualProblem(xent_dtype dtype, int64_t classes, double upstream) {
+  Problem problem(dtype, 53, classes);
+  problem.Fill("normal", 3);
+  problem.options.upstream = upstream;
+  problem.options.invalid_label = XENT_INVALID_LABEL_NAN;
+  problem.labels[2] = problem.labels[50] = problem.options.ignore_index;
+  if (upstream == 1.5) problem.labels[7] = classes;
+  return problem;
+}
+
+void ExpectEverySubsetHasTheSameBits(const Problem& problem) {
+  const Results all = MustRun(problem);
+  for (unsigned want = 0; want <= kEverything; ++want) {
+    if (problem.classes > 100 && !IsSmallOrLarge(want)) continue;
+    const Results some = MustRun(problem, want);
+    ASSERT_EQ(FirstDifference(some, all), "") << problem.classes << " classes, outputs " << want;
+  }
+}
+
 TEST(SoftmaxOutputs, EverySubsetHasTheBitsOfAllTogether) {
   ForEveryIsaAndType([](xent_dtype dtype) {
-    for (const int64_t classes : kClassCounts) {
-      const Problem problem = MixedProblem(dtype, classes);
-      const Results all = MustRun(problem);
-      for (unsigned want = 0; want <= kEverything; ++want) {
-        if (classes > 100 && !IsSmallOrLarge(want)) continue;
-        const Results some = MustRun(problem, want);
-        ASSERT_EQ(FirstDifference(some, all), "") << classes << " classes, outputs " << want;
+    for (const int64_t classes : kClassCounts) ExpectEverySubsetHasTheSameBits(MixedProblem(dtype, classes));
+  });
+}
+
+// The upstream of some is so large or small that the factor of the gradient is not a normal number.
+TEST(SoftmaxOutputs, EverySubsetOfUsualRowsHasTheBitsOfAllTogether) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {2, 3, 10, 17, 32, 33, 100, 1537, 2048}) {
+      for (const double upstream : {1.0, 1.5, -3e-37, 1e-300, 3e38, 0.0}) {
+        const Problem problem = UsualProblem(dtype, classes, upstream);
+        const Results all = MustRun(problem);
+        for (const unsigned want : {kTotal | kRowLoss, kTotal | kRowLoss | kGradient, kGradient | 0u, kGradient | kLse}) {
+          ASSERT_EQ(FirstDifference(MustRun(problem, want), all), "")
+              << problem.classes << " classes, upstream " << upstream << ", outputs " << want;
+        }
       }
     }
   });

@@ -19,28 +19,52 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
-// Adds a vector of rows to their sums: f32 widens to f64.
-HWY_INLINE void AddToSums(Tag<float>, hn::Vec<Tag<float>> x, double* sums, double*) {
+// The sums of a vector of rows: f32 widens to f64.
+template <class C>
+struct ColumnSums {
+  HWY_INLINE ColumnSums(const double* sums, const double*)
+      : low(hn::LoadU(Wide(), sums)), high(hn::LoadU(Wide(), sums + kHalf)) {}
+
+  HWY_INLINE void Add(hn::Vec<Tag<float>> x) {
 #if HWY_TARGET == HWY_SCALAR
-  *sums += static_cast<double>(hn::GetLane(x));
+    low = hn::Add(low, hn::PromoteTo(Wide(), x));
 #else
-  const hn::Half<Tag<float>> half;
-  const hn::Rebind<double, hn::Half<Tag<float>>> d;
-  constexpr int64_t kHalf = LanesOf<float>() / 2;
-  hn::StoreU(hn::Add(hn::LoadU(d, sums), hn::PromoteTo(d, hn::LowerHalf(half, x))), d, sums);
-  hn::StoreU(hn::Add(hn::LoadU(d, sums + kHalf), hn::PromoteTo(d, hn::UpperHalf(half, x))), d, sums + kHalf);
+    const hn::Half<Tag<float>> half;
+    low = hn::Add(low, hn::PromoteTo(Wide(), hn::LowerHalf(half, x)));
+    high = hn::Add(high, hn::PromoteTo(Wide(), hn::UpperHalf(half, x)));
 #endif
-}
+  }
+
+  HWY_INLINE void Store(double* sums, double*) const {
+    hn::StoreU(low, Wide(), sums);
+    if constexpr (kHalf > 0) hn::StoreU(high, Wide(), sums + kHalf);
+  }
+
+  using Wide = hn::CappedTag<double, 8>;
+  static constexpr int64_t kHalf = LanesOf<float>() / 2;  // 0: there is only one
+  hn::Vec<Wide> low, high;
+};
 
 // f64 keeps its rounding errors.
-HWY_INLINE void AddToSums(Tag<double> d, hn::Vec<Tag<double>> x, double* sums, double* lows) {
-  const auto before = hn::LoadU(d, sums);
-  const auto sum = hn::Add(before, x);
-  const auto from_x = hn::Sub(sum, before);
-  const auto lost = hn::Add(hn::Sub(before, hn::Sub(sum, from_x)), hn::Sub(x, from_x));
-  hn::StoreU(sum, d, sums);
-  hn::StoreU(hn::Add(hn::LoadU(d, lows), lost), d, lows);
-}
+template <>
+struct ColumnSums<double> {
+  HWY_INLINE ColumnSums(const double* sums, const double* lows)
+      : sum(hn::LoadU(Tag<double>(), sums)), low(hn::LoadU(Tag<double>(), lows)) {}
+
+  HWY_INLINE void Add(hn::Vec<Tag<double>> x) {
+    const auto before = sum;
+    sum = hn::Add(before, x);
+    const auto from_x = hn::Sub(sum, before);
+    low = hn::Add(low, hn::Add(hn::Sub(before, hn::Sub(sum, from_x)), hn::Sub(x, from_x)));
+  }
+
+  HWY_INLINE void Store(double* sums, double* lows) const {
+    hn::StoreU(sum, Tag<double>(), sums);
+    hn::StoreU(low, Tag<double>(), lows);
+  }
+
+  hn::Vec<Tag<double>> sum, low;
+};
 
 template <class T>
 class Columns {
@@ -68,21 +92,30 @@ class Columns {
     std::fill(work_->lows, work_->lows + kMostColumns, 0.0);
     std::fill(work_->ranges, work_->ranges + kMostColumns, Bits(0));
     int64_t j = 0;
-    for (; j + 2 <= tile_.classes; j += 2) FoldClasses<2>(j);
+    for (; j + 4 <= tile_.classes; j += 4) FoldClasses<4>(j);
+    if (j + 2 <= tile_.classes) {
+      FoldClasses<2>(j);
+      j += 2;
+    }
     if (j < tile_.classes) FoldClasses<1>(j);
     for (int64_t r = 0; r < tile_.rows; ++r) states[r] = RowState{work_->sums[r], work_->lows[r], 0.0, 0, kPlain};
   }
 
   // Each staged element times its row's factor, and at the labels their marks.
   void Write(T* out, int64_t class_stride, bool stream) const {
+    // Stores past the cache are aligned: rows before the first aligned one are written as the last ones are.
     constexpr size_t kVectorBytes = static_cast<size_t>(kLanes) * sizeof(T);
-    const bool is_aligned = reinterpret_cast<uintptr_t>(out) % kVectorBytes == 0 &&
-                            static_cast<size_t>(class_stride) * sizeof(T) % kVectorBytes == 0;
+    stream = stream && static_cast<size_t>(class_stride) * sizeof(T) % kVectorBytes == 0;
+    const size_t misaligned = reinterpret_cast<uintptr_t>(out) % kVectorBytes;
+    const size_t head = stream && misaligned != 0 ? (kVectorBytes - misaligned) / sizeof(T) : 0;
+    const int64_t begin = std::min(static_cast<int64_t>(head), tile_.rows);
     for (int64_t j = 0; j < tile_.classes; ++j) {
-      if (stream && is_aligned) {
-        WriteClass<true>(j, out + j * class_stride);
+      T* const to = out + j * class_stride;
+      WritePart(j, 0, begin, to);
+      if (stream) {
+        WriteClass<true>(j, begin, to);
       } else {
-        WriteClass<false>(j, out + j * class_stride);
+        WriteClass<false>(j, begin, to);
       }
     }
     if (stream) hwy::FlushStream();
@@ -101,26 +134,27 @@ class Columns {
     C factors[kMostColumns];
     C marks[kMostColumns];
   };
-  static_assert(sizeof(Workspace) <= kColumnWorkBytes, "the caller has room for it");
+  static_assert(sizeof(Workspace) + kStageSlack <= kColumnWorkBytes, "the caller has room for it");
 
   // kClasses classes of all rows.
   template <int64_t kClasses>
   HWY_INLINE void FoldClasses(int64_t j) const {
     const int64_t whole = tile_.rows / kLanes * kLanes;
-    const T* const x = logits_ + j * tile_.class_stride;
     const int64_t stride = tile_.class_stride;
-    // The processor does not foresee where the next class lies: the next two of this tile, or the next tile's first.
-    const bool is_last = j + kClasses >= tile_.classes;
-    const T* const next = is_last ? logits_ + kMostColumns : x + kClasses * stride;
-    const T* const after = j + 2 * kClasses > tile_.classes && !is_last ? next : next + stride;
+    const T* const x = logits_ + j * stride;
+    Workspace* const work = work_;
+    C* const stage = HasStage() ? &At(0, j) : nullptr;
+    // The processor does not foresee where the next classes lie: of this tile, or the next tile's first.
+    const int64_t left = tile_.classes - j - kClasses;
+    const T* const next = left > 0 ? x + kClasses * stride : logits_ + kMostColumns;
+    const int64_t ahead = left > 0 ? std::min(left, kClasses) : std::min(tile_.classes, kClasses);
     for (int64_t r = 0; r < whole; r += kLanes) {
-      hwy::Prefetch(next + r);
-      hwy::Prefetch(after + r);
-      FoldVector<kClasses>(j, r, [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
+      for (int64_t k = 0; k < ahead; ++k) hwy::Prefetch(next + k * stride + r);
+      FoldVector<kClasses>(j, r, work, stage, [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
     }
     if (whole == tile_.rows) return;
     const size_t rest = static_cast<size_t>(tile_.rows - whole) * sizeof(T);
-    FoldVector<kClasses>(j, whole, [&](int64_t k) HWY_ATTR {
+    FoldVector<kClasses>(j, whole, work, stage, [&](int64_t k) HWY_ATTR {
       T padded[kLanes] = {};
       std::memcpy(padded, x + k * stride + whole, rest);
       return FromStorage(Tag<C>(), padded);
@@ -128,33 +162,43 @@ class Columns {
   }
 
   template <int64_t kClasses, class LoadAt>
-  HWY_INLINE void FoldVector(int64_t j, int64_t r, const LoadAt& load) const {
+  static HWY_INLINE void FoldVector(int64_t j, int64_t r, Workspace* work, C* stage, const LoadAt& load) {
     const Tag<C> d;
     const hn::RebindToSigned<Tag<C>> di;
     const hn::RebindToUnsigned<Tag<C>> du;
-    const auto labels = hn::LoadU(di, work_->labels + r);
+    const auto labels = hn::LoadU(di, work->labels + r);
     PlainExp<C> exp;
     const auto kept = [&](int64_t k) HWY_ATTR {
       const auto e = exp(d, load(k), 0);
       const auto is_label = hn::RebindMask(d, hn::Eq(labels, hn::Set(di, static_cast<Label>(j + k))));
       const auto others = hn::IfThenZeroElse(is_label, e);
-      if (stage_ != nullptr) hn::StoreU(others, d, &At(r, j + k));
+      if (stage != nullptr) hn::StoreU(others, d, stage + k * kMostColumns + r);
       return others;
     };
-    auto sum = kept(0);
-    if constexpr (kClasses == 2) sum = hn::Add(sum, kept(1));
-    AddToSums(d, sum, work_->sums + r, work_->lows + r);
-    hn::StoreU(hn::Or(hn::LoadU(du, work_->ranges + r), exp.range), du, work_->ranges + r);
+    ColumnSums<C> sums(work->sums + r, work->lows + r);
+    if constexpr (kClasses == 1) {
+      sums.Add(kept(0));
+    } else {
+      for (int64_t k = 0; k < kClasses; k += 2) sums.Add(hn::Add(kept(k), kept(k + 1)));
+    }
+    sums.Store(work->sums + r, work->lows + r);
+    hn::StoreU(hn::Or(hn::LoadU(du, work->ranges + r), exp.range), du, work->ranges + r);
   }
 
+  // Rows from `begin` on.
   template <bool kStream>
-  HWY_INLINE void WriteClass(int64_t j, T* out) const {
-    const int64_t whole = tile_.rows / kLanes * kLanes;
-    for (int64_t r = 0; r < whole; r += kLanes) ToStorage<kStream>(Element(j, r), Tag<C>(), out + r);
-    if (whole == tile_.rows) return;
+  HWY_INLINE void WriteClass(int64_t j, int64_t begin, T* out) const {
+    const int64_t end = begin + (tile_.rows - begin) / kLanes * kLanes;
+    for (int64_t r = begin; r < end; r += kLanes) ToStorage<kStream>(Element(j, r), Tag<C>(), out + r);
+    WritePart(j, end, tile_.rows, out);
+  }
+
+  // Fewer rows than a vector has.
+  HWY_INLINE void WritePart(int64_t j, int64_t begin, int64_t end, T* out) const {
+    if (begin == end) return;
     T rounded[kLanes];
-    ToStorage(Element(j, whole), Tag<C>(), rounded);
-    std::memcpy(out + whole, rounded, static_cast<size_t>(tile_.rows - whole) * sizeof(T));
+    ToStorage(Element(j, begin), Tag<C>(), rounded);
+    std::memcpy(out + begin, rounded, static_cast<size_t>(end - begin) * sizeof(T));
   }
 
   HWY_INLINE hn::Vec<Tag<C>> Element(int64_t j, int64_t r) const {

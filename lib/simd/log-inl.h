@@ -112,6 +112,15 @@ HWY_INLINE hn::Vec<D> LogScaled(D d, double one, hn::Vec<D> x, hn::Vec<D> k) {
   return hn::IfThenElse(hn::And(hn::Lt(y, hn::Set(d, 0x1p-60)), hn::Gt(ones, zero)), y, result);
 }
 
+// The bits of LogScaled(d, 1, x, 0), x normal and below 2^1000.
+template <class D>
+HWY_INLINE hn::Vec<D> LogOnePlus(D d, hn::Vec<D> x) {
+  const auto e = LogExponent(d, BiasedForLog(d, hn::Add(hn::Set(d, 1.0), x)));
+  const auto inverse = PowerOfTwo(d, hn::Neg(e));
+  const auto log = LogOfParts(d, hn::MulAdd(x, inverse, hn::Sub(inverse, hn::Set(d, 1.0))), e);
+  return hn::IfThenElse(hn::Lt(x, hn::Set(d, 0x1p-60)), x, hn::Add(log.high, log.low));
+}
+
 // ---- the functions
 
 // For results that are rounded to f32, without low parts: with s = f / (c + f c/2), log(1 + f) = 2 atanh(s c / 2) =

@@ -102,6 +102,19 @@ class WidenedSum : public SinglesSum {
   }
 };
 
+// Adds eight sums with their rounding errors up to the first.
+inline void AddLanes(double* sums, double* lows) {
+  for (int stride = 4; stride > 0; stride /= 2) {
+    for (int i = 0; i < stride; ++i) {
+      const double a = sums[i];
+      const double b = sums[i + stride];
+      sums[i] = a + b;
+      const double from_b = sums[i] - a;
+      lows[i] += lows[i + stride] + ((a - (sums[i] - from_b)) + (b - from_b));
+    }
+  }
+}
+
 // The sum of steps with the rounding errors of its eight lanes of f64, after a step's quarters were added in f64.
 class DoublesSum {
  public:
@@ -135,15 +148,7 @@ class DoublesSum {
       hn::Store(sum_[i], Tag<double>(), sums + i * LanesOf<double>());
       hn::Store(low_[i], Tag<double>(), lows + i * LanesOf<double>());
     }
-    for (int stride = 4; stride > 0; stride /= 2) {
-      for (int i = 0; i < stride; ++i) {
-        const double a = sums[i];
-        const double b = sums[i + stride];
-        sums[i] = a + b;
-        const double from_b = sums[i] - a;
-        lows[i] += lows[i + stride] + ((a - (sums[i] - from_b)) + (b - from_b));
-      }
-    }
+    AddLanes(sums, lows);
     *sum = sums[0];
     *low = lows[0];
   }

@@ -300,15 +300,23 @@ C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t c
   return factor;
 }
 
-// One row of the tile, staged, prepared and with one factor for all its classes, to where its gradient goes.
-template <class T>
-void WriteStagedRow(const Tile& tile, Compute<T> factor, const RowGrad& grad, int64_t row, const GradientTile& out) {
-  using C = Compute<T>;
-  C* const staged = static_cast<C*>(tile.stage) + row * tile.classes;
-  T* const to = static_cast<T*>(out.data) + row * out.stride;
-  const C offset = grad.kind == RowGrad::kSoftmax ? static_cast<C>(grad.offset) : C(0);
-  MapOut(staged, tile.classes, Times<C>{factor, offset}, to, out.stream);
-  if (grad.kind == RowGrad::kSoftmax) NarrowOne(grad.label_value, to + tile.labels[row]);
+// What turns a row's staged elements into its gradient.
+template <class C>
+struct RowWrite {
+  C factor;
+  C offset;
+  double mark;  // the label's element
+  bool has_mark;
+};
+
+template <class C>
+RowWrite<C> PlanWrite(const GradientTile& out, int64_t r, const RowState* states, const RowGrad* grads, C* staged,
+                      int64_t classes) {
+  const C known = out.factors != nullptr ? static_cast<C>(out.factors[r]) : C(0);
+  if (HWY_LIKELY(known != C(0))) return {known, C(0), out.marks[r], true};
+  const C factor = PrepareStaged(states[r], grads[r], staged, classes);
+  if (grads[r].kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, false};
+  return {factor, static_cast<C>(grads[r].offset), grads[r].label_value, true};
 }
 
 template <class T>
@@ -316,15 +324,19 @@ void WriteColumns(const Tile& tile, const RowState* states, const RowGrad* grads
   using C = Compute<T>;
   const Columns<T> columns(tile);
   C* const factors = columns.Factors();
+  C* const marks = columns.Marks();
   for (int64_t r = 0; r < tile.rows; ++r) {
-    columns.Marks()[r] = static_cast<C>(grads[r].label_value);
-    factors[r] = grads[r].kind == RowGrad::kSoftmax ? PlainFactor<C>(grads[r]) : C(0);
+    factors[r] = static_cast<C>(out.factors[r]);
+    marks[r] = static_cast<C>(out.marks[r]);
+  }
+  for (int64_t r = 0; r < tile.rows; ++r) {
     if (HWY_LIKELY(factors[r] != C(0))) continue;
     C staged[kMostColumnClasses];
     for (int64_t j = 0; j < tile.classes; ++j) staged[j] = columns.At(r, j);
-    factors[r] = PrepareStaged(states[r], grads[r], staged, tile.classes);
+    const RowWrite<C> write = PlanWrite(out, r, states, grads, staged, tile.classes);
     for (int64_t j = 0; j < tile.classes; ++j) columns.At(r, j) = staged[j];
-    if (grads[r].kind != RowGrad::kSoftmax) columns.Marks()[r] = staged[0];
+    factors[r] = write.factor;
+    marks[r] = write.has_mark ? static_cast<C>(write.mark) : staged[0];
   }
   columns.Write(static_cast<T*>(out.data), out.class_stride, out.stream);
 }
@@ -343,27 +355,24 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   const int64_t classes = tile.classes;
   // Rows whose elements are more than products are written one by one.
   const bool is_together = factors != nullptr && !out.has_offsets;
-  const auto label = [&tile](int64_t r) { return std::max<int64_t>(tile.labels[r], 0); };
+  T* const gradient = static_cast<T*>(out.data);
   for (int64_t r = 0; r < tile.rows; ++r) {
-    const C factor = PrepareStaged(states[r], grads[r], stage + r * classes, classes);
+    C* const staged = stage + r * classes;
+    const RowWrite<C> write = PlanWrite(out, r, states, grads, staged, classes);
     if (is_together) {
-      Spread(factor, classes, factors + r * classes);
+      Spread(write.factor, classes, factors + r * classes);
+      if (!write.has_mark) continue;
+      staged[tile.labels[r]] = static_cast<C>(write.mark);
+      factors[r * classes + tile.labels[r]] = C(1);
     } else {
-      WriteStagedRow<T>(tile, factor, grads[r], r, out);
+      MapOut(staged, classes, Times<C>{write.factor, write.offset}, gradient + r * out.stride, out.stream);
+      if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
     }
   }
-  T* const gradient = static_cast<T*>(out.data);
-  if (is_together) {
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      if (grads[r].kind != RowGrad::kSoftmax) continue;
-      stage[r * classes + label(r)] = static_cast<C>(grads[r].label_value);
-      factors[r * classes + label(r)] = C(1);
-    }
-    for (int64_t r = 0; r < (out.stride == classes ? 1 : tile.rows); ++r) {
-      const TimesEach<C> product = {factors + r * classes};
-      const int64_t n = out.stride == classes ? tile.rows * classes : classes;
-      MapOut(stage + r * classes, n, product, gradient + r * out.stride, out.stream);
-    }
+  for (int64_t r = 0; r < (out.stride == classes ? 1 : tile.rows) && is_together; ++r) {
+    const TimesEach<C> product = {factors + r * classes};
+    const int64_t n = out.stride == classes ? tile.rows * classes : classes;
+    MapOut(stage + r * classes, n, product, gradient + r * out.stride, out.stream);
   }
   if (out.stream) hwy::FlushStream();
 }
