@@ -1,6 +1,7 @@
 // ROOM 1: every extern "C" function: check, then hand over. Nothing is computed here.
 #include <cstdio>
 
+#include "lib/binary_loss.h"
 #include "lib/check.h"
 #include "lib/fp_environment.h"
 #include "lib/function_array.h"
@@ -62,6 +63,20 @@ xent_status RunBackward(xent::Product product, const xent_logits* results, const
   const xent::Team team =
       xent::ChooseTeam(task.options.num_threads, task.options.runner, task.logits.rows * task.logits.classes);
   return xent::SoftmaxBackward(task, matrix, team) ? XENT_OK : RunnerFailed();
+}
+
+xent_status RunBinary(xent::BinaryForm form, const char* name, const xent_logits* inputs, const xent_targets* targets,
+                      const xent_binary_options* options, const xent_binary_outputs* outputs) {
+  const xent::FpEnvironment environment;
+  xent::BinaryTask task;
+  task.form = form;
+  xent_status status = xent::CheckBinary(name, inputs, targets, options, outputs, &task);
+  if (status != XENT_OK) return status;
+  const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, task.inputs.Count());
+  if (!xent::CountBinaryTargets(team, &task)) return RunnerFailed();
+  status = xent::CheckBinaryCount(task);
+  if (status != XENT_OK) return status;
+  return xent::BinaryLoss(task, team) ? XENT_OK : RunnerFailed();
 }
 
 xent_status RunnerFailed() {
@@ -202,6 +217,16 @@ xent_status xent_token_logprob(const xent_logits* logits, const void* tokens, xe
   const xent_status status =
       xent::CheckTokens(logits, tokens, tokens_dtype, per_row, options, log_probabilities, entropy, &task);
   return status != XENT_OK ? status : RunWithoutTargets(&task);
+}
+
+xent_status xent_sigmoid_cross_entropy(const xent_logits* logits, const xent_targets* targets,
+                                       const xent_binary_options* options, const xent_binary_outputs* outputs) {
+  return RunBinary(xent::BinaryForm::kLogits, "logits", logits, targets, options, outputs);
+}
+
+xent_status xent_binary_cross_entropy(const xent_logits* probabilities, const xent_targets* targets,
+                                      const xent_binary_options* options, const xent_binary_outputs* outputs) {
+  return RunBinary(xent::BinaryForm::kProbabilities, "probabilities", probabilities, targets, options, outputs);
 }
 
 const char* xent_function_name(xent_function function) {

@@ -32,6 +32,13 @@ xent_status CheckTokens(const xent_logits* logits, const void* tokens, xent_dtyp
 // Checks what the pass over the targets found.
 xent_status CheckTargetCount(const SoftmaxTask& task);
 
+// Checks the arguments of a binary cross-entropy, but not the labels' values, and fills the task but its count. `name`: of
+// the inputs, "logits" or "probabilities".
+xent_status CheckBinary(const char* name, const xent_logits* inputs, const xent_targets* targets,
+                        const xent_binary_options* options, const xent_binary_outputs* outputs, BinaryTask* task);
+// Checks what the pass over the targets found.
+xent_status CheckBinaryCount(const BinaryTask& task);
+
 // Checks the arguments of xent_map and fills the task.
 xent_status CheckMap(xent_function function, xent_dtype dtype, const void* x, void* y, int64_t n,
                      const xent_map_options* options, MapTask* task);

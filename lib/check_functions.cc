@@ -36,7 +36,7 @@ xent_status CheckRowFunction(const xent_logits* logits, const xent_softmax_optio
   task->options = options != nullptr ? *options : xent_softmax_options_default();
   task->outputs = xent_softmax_outputs_none();
   task->outputs.gradient = matrix;
-  XENT_RULE(CheckLogits(*logits, &task->logits));
+  XENT_RULE(CheckInputs("logits", *logits, &task->logits));
   task->targets = Targets{kNoTargets, {nullptr, XENT_I64, 0}, {}, 0, nullptr, XENT_REST_DROP};
   XENT_RULE(CheckOptions(task->options, task->logits.IsDouble()));
   XENT_RULE(CheckNoTargets(task->options));

@@ -2,6 +2,8 @@
 #ifndef XENT_LIB_CHECK_RULES_H_
 #define XENT_LIB_CHECK_RULES_H_
 
+#include <cinttypes>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -42,14 +44,63 @@ struct Extent {
   }
 };
 
+// An array of the caller's with its name, in the terms of xent_logits.
+struct Array {
+  const char* of;      // "outputs"
+  const char* what;    // "gradient"
+  const char* prefix;  // of the names of its strides: "gradient_"
+  const void* data;
+  xent_dtype dtype;
+  int64_t outer;
+  int64_t classes;
+  int64_t inner;
+  int64_t outer_stride;
+  int64_t class_stride;
+  int64_t inner_stride;
+};
+
+Matrix MatrixOf(const Array& array);
+Extent ExtentOf(const char* name, const Matrix& x);
+xent_status CheckArray(const Array& array);
+xent_status CheckAligned(const char* of, const char* name, const void* pointer, int64_t bytes);
+// Inputs of any kind, under the name that they have in the call.
+xent_status CheckInputs(const char* name, const xent_logits& x, Matrix* matrix);
+xent_status CheckDense(const xent_targets& targets, const xent_logits& x, Array* dense);
+// No output overlaps an input or another output; but the first output may be the first input, if it may be in place.
+xent_status CheckOverlaps(const Extent* inputs, size_t input_count, const Extent* outputs, size_t output_count,
+                          bool may_be_in_place);
+
+// The gradient as outputs have it; CheckGradient fills in what they leave to the inputs.
+template <class Outputs>
+Array GradientOf(const Outputs& out, const xent_logits& x) {
+  return {"outputs", "gradient", "gradient_",
+          out.gradient, out.gradient_dtype, x.outer, x.classes, x.inner,
+          out.gradient_outer_stride, out.gradient_class_stride, out.gradient_inner_stride};
+}
+xent_status CheckGradient(const Array& as_given, const xent_logits& x, Array* gradient);
+
 // The rules of options that every call has.
 xent_status CheckThreads(int32_t num_threads, const xent_parallel_runner* optional);
-
-// Those of arguments that several functions have.
-Extent ExtentOf(const char* name, const Matrix& x);
-xent_status CheckLogits(const xent_logits& x, Matrix* matrix);
 xent_status CheckOptions(const xent_softmax_options& options, bool is_double);
-xent_status CheckAligned(const char* of, const char* name, const void* pointer, int64_t bytes);
+
+inline xent_status CheckEnumerator(const char* name, const char* type, int32_t value, int32_t last) {
+  XENT_REQUIRE(value >= 0 && value <= last, XENT_INVALID_ARGUMENT, "options.%s is %" PRId32 "; it is no %s", name,
+               value, type);
+  return XENT_OK;
+}
+
+inline xent_status CheckRange(const char* name, double value, double least, double most) {
+  XENT_REQUIRE(value >= least && value <= most, XENT_INVALID_ARGUMENT,
+               "options.%s is %g; it must be between %g and %g", name, value, least, most);
+  return XENT_OK;
+}
+
+inline xent_status CheckUpstreamFactor(double upstream, bool is_double) {
+  const double largest = is_double ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
+  XENT_REQUIRE(std::fabs(upstream) <= largest, XENT_INVALID_ARGUMENT,
+               "options.upstream is %g; it must be finite and fit the gradient's arithmetic", upstream);
+  return XENT_OK;
+}
 
 }  // namespace xent
 

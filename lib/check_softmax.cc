@@ -1,10 +1,8 @@
 // The rules of xent_softmax_cross_entropy.
-#include <algorithm>
 #include <cinttypes>
 #include <cmath>
 #include <iterator>
 #include <limits>
-#include <utility>
 
 #include "lib/check.h"
 #include "lib/check_rules.h"
@@ -13,136 +11,9 @@
 namespace xent {
 namespace {
 
-// An array of the caller's with a name, in the terms of xent_logits.
-struct Array {
-  const char* name;    // "logits.data"
-  const char* prefix;  // of the names of its strides: "logits."
-  const void* data;
-  xent_dtype dtype;
-  int64_t outer;
-  int64_t classes;
-  int64_t inner;
-  int64_t outer_stride;
-  int64_t class_stride;
-  int64_t inner_stride;
-};
-
-// Elements from the first to the last of a matrix.
-int64_t ExtentOf(const Matrix& x) {
-  if (x.rows == 0 || x.classes == 0) return 0;
-  const int64_t outer = x.rows / x.inner;
-  return 1 + (outer - 1) * x.outer_stride + (x.inner - 1) * x.inner_stride + (x.classes - 1) * x.class_stride;
-}
-
-}  // namespace
-
-Extent ExtentOf(const char* name, const Matrix& x) { return {name, x.data, ExtentOf(x) * x.ElementBytes()}; }
-
-namespace {
-
-// Rows at equal distances get inner 1, however they are described.
-Matrix MatrixOf(const Array& a) {
-  Matrix x = {a.data,         DtypeOf(a.dtype), a.outer * a.inner, a.classes,     a.inner,
-              a.outer_stride, a.class_stride,   a.inner_stride};
-  if (a.classes == 1) x.class_stride = 1;
-  if (a.inner > 1 && (a.outer == 1 || a.outer_stride == a.inner * a.inner_stride)) {
-    x.outer_stride = a.inner_stride;
-    x.inner = 1;
-  }
-  if (x.inner <= 1) x.inner = x.inner_stride = 1;
-  return x;
-}
-
-// No two elements share memory, and all have an address: from the smallest stride on, each is at least what the
-// dimensions before it span.
-xent_status CheckStrides(const Array& a) {
-  struct Dimension {
-    const char* name;
-    int64_t size;
-    int64_t stride;
-  };
-  Dimension dimensions[] = {{"class_stride", a.classes, a.class_stride},
-                            {"inner_stride", a.inner, a.inner_stride},
-                            {"outer_stride", a.outer, a.outer_stride}};
-  const auto swap_if_less = [&](int i, int j) {
-    if (dimensions[j].stride < dimensions[i].stride) std::swap(dimensions[i], dimensions[j]);
-  };
-  swap_if_less(0, 1);
-  swap_if_less(1, 2);
-  swap_if_less(0, 1);
-  const int64_t most = kMaxBytes / DtypeSize(a.dtype);
-  int64_t span = 1;
-  for (const Dimension& dimension : dimensions) {
-    if (dimension.size <= 1) continue;
-    XENT_REQUIRE(dimension.stride >= span, XENT_INVALID_ARGUMENT,
-                 "%s%s is %" PRId64 "; it must be at least %" PRId64 ", so that elements do not share memory", a.prefix,
-                 dimension.name, dimension.stride, span);
-    int64_t reach;
-    const bool fits = !__builtin_mul_overflow(dimension.size - 1, dimension.stride, &reach) &&
-                      !__builtin_add_overflow(reach, span, &span) && span <= most;
-    XENT_REQUIRE(fits, XENT_SIZE_OVERFLOW,
-                 "%s%s is %" PRId64 "; %" PRId64 " of them do not fit the address space", a.prefix, dimension.name,
-                 dimension.stride, dimension.size);
-  }
-  return XENT_OK;
-}
-
-xent_status CheckArray(const Array& a) {
-  const int32_t element = DtypeSize(a.dtype);
-  XENT_REQUIRE(a.data != nullptr, XENT_INVALID_ARGUMENT, "%s is NULL", a.name);
-  XENT_REQUIRE(IsAligned(a.data, element), XENT_INVALID_ARGUMENT,
-               "%s is %p; its elements of %" PRId32 " bytes must be aligned", a.name, a.data, element);
-  return CheckStrides(a);
-}
-
-}  // namespace
-
-xent_status CheckLogits(const xent_logits& x, Matrix* matrix) {
-  XENT_REQUIRE(IsRealDtype(x.dtype), XENT_INVALID_ARGUMENT,
-               "logits.dtype is %" PRId32 "; XENT_F32, XENT_F64, XENT_BF16 and XENT_F16 are allowed", x.dtype);
-  XENT_REQUIRE(x.reserved == 0, XENT_INVALID_ARGUMENT, "logits.reserved is %" PRId32 "; it must be 0", x.reserved);
-  XENT_REQUIRE(x.outer >= 0, XENT_INVALID_ARGUMENT, "logits.outer is %" PRId64 "; it must not be negative", x.outer);
-  XENT_REQUIRE(x.classes >= 0, XENT_INVALID_ARGUMENT, "logits.classes is %" PRId64 "; it must not be negative",
-               x.classes);
-  XENT_REQUIRE(x.inner >= 0, XENT_INVALID_ARGUMENT, "logits.inner is %" PRId64 "; it must not be negative", x.inner);
-  const bool has_rows = x.outer > 0 && x.inner > 0;
-  XENT_REQUIRE(x.classes > 0 || !has_rows, XENT_INVALID_ARGUMENT,
-               "logits.classes is 0; with rows (logits.outer is %" PRId64 ") there must be classes", x.outer);
-  const Array array = {"logits.data", "logits.", x.data,         x.dtype,        x.outer,
-                       x.classes,     x.inner,   x.outer_stride, x.class_stride, x.inner_stride};
-  if (!has_rows) {
-    *matrix = Matrix{x.data, DtypeOf(x.dtype), 0, x.classes, 1, x.classes, 1, 1};
-    return XENT_OK;
-  }
-  XENT_RULE(CheckArray(array));
-  *matrix = MatrixOf(array);
-  XENT_REQUIRE(matrix->rows <= kMaxBytes / static_cast<int64_t>(sizeof(xent_row_state)), XENT_SIZE_OVERFLOW,
-               "logits.outer is %" PRId64 "; arrays of so many rows do not fit the address space", x.outer);
-  return XENT_OK;
-}
-
-namespace {
-
 xent_status CheckLabels(const xent_targets& targets) {
   XENT_REQUIRE(IsLabelDtype(targets.dtype), XENT_INVALID_ARGUMENT,
                "targets.dtype is %" PRId32 "; labels are integers, XENT_U8 to XENT_I64", targets.dtype);
-  return XENT_OK;
-}
-
-xent_status CheckDense(const xent_targets& targets, const xent_logits& x, Matrix* dense) {
-  XENT_REQUIRE(IsRealDtype(targets.dtype), XENT_INVALID_ARGUMENT,
-               "targets.dtype is %" PRId32 "; dense targets are XENT_F32, XENT_F64, XENT_BF16 or XENT_F16",
-               targets.dtype);
-  Array array = {"targets.data",       "targets.",           targets.data,        targets.dtype, x.outer, x.classes,
-                 x.inner,              targets.outer_stride, targets.class_stride, targets.inner_stride};
-  if (targets.outer_stride == 0 && targets.class_stride == 0 && targets.inner_stride == 0) {
-    array.outer_stride = x.classes * x.inner;  // no larger than the logits' own extent
-    array.class_stride = x.inner;
-    array.inner_stride = 1;
-  }
-  if (x.outer == 0 || x.inner == 0) return XENT_OK;
-  XENT_RULE(CheckArray(array));
-  *dense = MatrixOf(array);
   return XENT_OK;
 }
 
@@ -159,7 +30,12 @@ xent_status CheckTargets(const xent_targets& targets, const xent_logits& x, cons
                "targets.per_row is %" PRId64 "; it is at least 1 for sparse targets, else 0", targets.per_row);
   *result = Targets{targets.kind,       {targets.data, targets.dtype, 0}, {}, is_sparse ? targets.per_row : 1,
                     targets.weights, targets.rest};
-  if (targets.kind == XENT_TARGET_DENSE) return CheckDense(targets, x, &result->dense);
+  if (targets.kind == XENT_TARGET_DENSE) {
+    Array dense;
+    XENT_RULE(CheckDense(targets, x, &dense));
+    if (logits.rows > 0) result->dense = MatrixOf(dense);
+    return XENT_OK;
+  }
   XENT_RULE(CheckLabels(targets));
   const int64_t row = x.dtype == XENT_F64 ? 8 : 4;
   if (logits.rows == 0) return XENT_OK;
@@ -177,12 +53,6 @@ xent_status CheckTargets(const xent_targets& targets, const xent_logits& x, cons
   return XENT_OK;
 }
 
-inline xent_status CheckEnumerator(const char* name, const char* type, int32_t value, int32_t last) {
-  XENT_REQUIRE(value >= 0 && value <= last, XENT_INVALID_ARGUMENT, "options.%s is %" PRId32 "; it is no %s", name,
-               value, type);
-  return XENT_OK;
-}
-
 xent_status CheckEnumerators(const xent_softmax_options& options) {
   XENT_RULE(CheckEnumerator("reduction", "xent_reduction", options.reduction, XENT_REDUCTION_NONE));
   XENT_RULE(CheckEnumerator("empty_mean", "xent_empty_mean", options.empty_mean, XENT_EMPTY_MEAN_ERROR));
@@ -194,17 +64,9 @@ xent_status CheckEnumerators(const xent_softmax_options& options) {
   return CheckEnumerator("reserved", "number but 0", options.reserved, 0);
 }
 
-inline xent_status CheckRange(const char* name, double value, double least, double most) {
-  XENT_REQUIRE(value >= least && value <= most, XENT_INVALID_ARGUMENT,
-               "options.%s is %g; it must be between %g and %g", name, value, least, most);
-  return XENT_OK;
-}
-
 xent_status CheckNumbers(const xent_softmax_options& options, bool is_double) {
   constexpr double kHuge = std::numeric_limits<double>::max();
-  const double largest = is_double ? kHuge : static_cast<double>(std::numeric_limits<float>::max());
-  XENT_REQUIRE(std::fabs(options.upstream) <= largest, XENT_INVALID_ARGUMENT,
-               "options.upstream is %g; it must be finite and fit the gradient's arithmetic", options.upstream);
+  XENT_RULE(CheckUpstreamFactor(options.upstream, is_double));
   XENT_RULE(CheckRange("denominator_value", options.denominator_value, 0.0, kHuge));
   XENT_RULE(CheckRange("scale", options.scale, std::numeric_limits<double>::min(), kHuge));
   XENT_RULE(CheckRange("softcap", options.softcap, 0.0, kHuge));
@@ -220,12 +82,6 @@ xent_status CheckNumbers(const xent_softmax_options& options, bool is_double) {
 }
 
 }  // namespace
-
-xent_status CheckAligned(const char* of, const char* name, const void* pointer, int64_t bytes) {
-  XENT_REQUIRE(IsAligned(pointer, bytes), XENT_INVALID_ARGUMENT, "%s.%s is %p; its elements must be aligned", of, name,
-               pointer);
-  return XENT_OK;
-}
 
 xent_status CheckOptions(const xent_softmax_options& options, bool is_double) {
   XENT_REQUIRE(options.struct_size == sizeof(options), XENT_VERSION_MISMATCH,
@@ -246,38 +102,6 @@ xent_status CheckOptions(const xent_softmax_options& options, bool is_double) {
 }
 
 namespace {
-
-xent_status CheckGradient(const xent_softmax_outputs& out, const xent_logits& x, const Matrix& logits,
-                          Matrix* gradient) {
-  *gradient = logits;
-  gradient->data = out.gradient;
-  if (out.gradient == nullptr) return XENT_OK;
-  const bool is_half = x.dtype == XENT_BF16 || x.dtype == XENT_F16;
-  XENT_REQUIRE(out.gradient_dtype == 0 || out.gradient_dtype == x.dtype || (is_half && out.gradient_dtype == XENT_F32),
-               IsRealDtype(out.gradient_dtype) ? XENT_UNSUPPORTED : XENT_INVALID_ARGUMENT,
-               "outputs.gradient_dtype is %" PRId32 "; for logits.dtype %" PRId32 " that is no gradient's",
-               out.gradient_dtype, x.dtype);
-  const bool as_logits =
-      out.gradient_outer_stride == 0 && out.gradient_class_stride == 0 && out.gradient_inner_stride == 0;
-  const Array array = {"outputs.gradient",
-                       "outputs.gradient_",
-                       out.gradient,
-                       out.gradient_dtype == 0 ? x.dtype : out.gradient_dtype,
-                       x.outer,
-                       x.classes,
-                       x.inner,
-                       as_logits ? x.outer_stride : out.gradient_outer_stride,
-                       as_logits ? x.class_stride : out.gradient_class_stride,
-                       as_logits ? x.inner_stride : out.gradient_inner_stride};
-  if (logits.rows == 0) {
-    XENT_REQUIRE(IsAligned(out.gradient, DtypeSize(array.dtype)), XENT_INVALID_ARGUMENT,
-                 "outputs.gradient is %p; its elements must be aligned", out.gradient);
-    return XENT_OK;
-  }
-  XENT_RULE(CheckArray(array));
-  *gradient = MatrixOf(array);
-  return XENT_OK;
-}
 
 xent_status CheckOutputs(const xent_softmax_outputs& out, bool is_double) {
   const int64_t row = is_double ? 8 : 4;
@@ -324,15 +148,6 @@ xent_status CheckTogether(const SoftmaxTask& task) {
   return XENT_OK;
 }
 
-// Those of `count` extents that hold anything.
-int64_t Given(const Extent* all, size_t count, const Extent** given) {
-  int64_t n = 0;
-  for (size_t i = 0; i < count; ++i) {
-    if (all[i].begin != nullptr && all[i].bytes > 0) given[n++] = &all[i];
-  }
-  return n;
-}
-
 xent_status CheckOverlap(const SoftmaxTask& task) {
   const Matrix& x = task.logits;
   const xent_softmax_options& options = task.options;
@@ -371,31 +186,7 @@ xent_status CheckOverlap(const SoftmaxTask& task) {
   const Matrix& g = task.gradient;
   const bool same_strides = g.dtype == x.dtype && g.inner == x.inner && g.class_stride == x.class_stride &&
                             g.inner_stride == x.inner_stride && (g.outer_stride == x.outer_stride || x.rows == x.inner);
-  // Few are given, and small calls must not wait for the others.
-  const Extent* inputs[std::size(all_inputs)];
-  const Extent* outputs[std::size(all_outputs)];
-  const int64_t input_count = Given(all_inputs, std::size(all_inputs), inputs);
-  const int64_t output_count = Given(all_outputs, std::size(all_outputs), outputs);
-  for (int64_t i = 0; i < output_count; ++i) {
-    const Extent& output = *outputs[i];
-    for (int64_t k = 0; k < input_count; ++k) {
-      const Extent& input = *inputs[k];
-      if (!output.Overlaps(input)) continue;
-      const bool is_gradient = &output == all_outputs && &input == all_inputs;
-      const bool in_place = is_gradient && output.begin == input.begin && same_strides;
-      XENT_REQUIRE(in_place, XENT_OVERLAP,
-                   "%s (%p, %" PRId64 " bytes) overlaps %s (%p, %" PRId64 " bytes)%s", output.name, output.begin,
-                   output.bytes, input.name, input.begin, input.bytes,
-                   is_gradient ? "; in place means the same start and strides" : "");
-    }
-    for (int64_t k = 0; k < i; ++k) {
-      const Extent& other = *outputs[k];
-      XENT_REQUIRE(!output.Overlaps(other), XENT_OVERLAP,
-                   "%s (%p, %" PRId64 " bytes) overlaps %s (%p, %" PRId64 " bytes)", output.name, output.begin,
-                   output.bytes, other.name, other.begin, other.bytes);
-    }
-  }
-  return XENT_OK;
+  return CheckOverlaps(all_inputs, std::size(all_inputs), all_outputs, std::size(all_outputs), same_strides);
 }
 
 }  // namespace
@@ -409,10 +200,14 @@ xent_status CheckSoftmax(const xent_logits* logits, const xent_targets* targets,
                "outputs.struct_size is %" PRId32 "; this version has %zu", outputs->struct_size, sizeof(*outputs));
   task->options = options != nullptr ? *options : xent_softmax_options_default();
   task->outputs = *outputs;
-  XENT_RULE(CheckLogits(*logits, &task->logits));
+  XENT_RULE(CheckInputs("logits", *logits, &task->logits));
   XENT_RULE(CheckTargets(*targets, *logits, task->logits, &task->targets));
   XENT_RULE(CheckOptions(task->options, task->logits.IsDouble()));
-  XENT_RULE(CheckGradient(*outputs, *logits, task->logits, &task->gradient));
+  Array gradient;
+  XENT_RULE(CheckGradient(GradientOf(*outputs, *logits), *logits, &gradient));
+  task->gradient = task->logits;
+  task->gradient.data = outputs->gradient;
+  if (outputs->gradient != nullptr && task->logits.rows > 0) task->gradient = MatrixOf(gradient);
   XENT_RULE(CheckOutputs(*outputs, task->logits.IsDouble()));
   task->targets.labels.ignore_index = task->options.ignore_index;
   XENT_RULE(CheckTogether(*task));

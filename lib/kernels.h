@@ -201,6 +201,49 @@ struct LabelKernels {
   void (*widen)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* widened);
 };
 
+// Which loss of an input and a target in [0, 1] an element has.
+enum class BinaryForm : int32_t { kLogits, kFocal, kProbabilities };
+
+// What the elements of a binary loss have in common.
+struct BinaryTerms {
+  double slope;       // d(objective) / d(element's loss), before weights
+  double pos_weight;  // of target 1
+  double smoothing;   // eps: targets become (1 - eps) t + eps / 2
+  double ignored;     // this target is left out; NaN: none is
+  double gamma;       // focal: (1 - p_t)^gamma
+  double alpha;       // focal: target 1 weighs alpha, target 0 1 - alpha; negative: both 1
+  double least_log;      // probabilities: no logarithm is less; -infinity: any may be
+  double least_product;  // p (1 - p) counts as this at least where the gradient divides by it; 0: exact
+  double clip;           // probabilities are clipped to [clip, 1 - clip], where the gradient is 0
+};
+
+// A run of elements. Arrays but x, targets and gradient are f64 for f64 inputs, else f32; null: 1, or not wanted.
+struct BinaryPiece {
+  int64_t n;
+  const void* x;
+  const void* targets;
+  const void* weight;
+  const void* pos_weight;
+  const void* upstream;
+  void* loss;
+  void* gradient;
+  bool stream;
+};
+
+// Elements whose losses are summed first.
+constexpr int64_t kBinaryBlock = 512;
+
+// The sum of the losses as sum + low, and the elements that are left out, or whose probability is none. A kernel adds its
+// piece, block by block.
+struct BinarySums {
+  double sum;
+  double low;
+  int64_t ignored;
+  int64_t outside;
+};
+
+using BinaryKernel = void (*)(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* sums);
+
 enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };
 
 // y[i] = f(x[i]); y may be x. `stream`: bypass the cache.
@@ -212,6 +255,8 @@ const MathKernels& MathKernelsFor(int isa);
 const TermKernels& TermKernelsFor(int isa);
 // type: u8, i8, u16, i16, i32, u32, i64.
 const LabelKernels& LabelKernelsFor(int isa, int type);
+// is_computed: targets and gradient are f64 for f64 inputs, else f32; else they have the inputs' type.
+BinaryKernel BinaryKernelFor(int isa, BinaryForm form, Dtype dtype, bool is_computed);
 MapKernel MapKernelFor(int isa, Function function, Dtype dtype);
 
 }  // namespace xent

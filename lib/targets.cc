@@ -174,6 +174,10 @@ void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labe
   }
 }
 
+int64_t LabelAt(const Labels& labels, int64_t index) {
+  return WithLabelType(labels, [=](const auto* label) { return static_cast<int64_t>(label[index]); });
+}
+
 Pair SparsePair(const SoftmaxTask& task, int64_t row, int64_t index) {
   const int64_t at = row * task.targets.per_row + index;
   return WithLabelType(task.targets.labels, [&](const auto* label) {

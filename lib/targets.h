@@ -14,6 +14,9 @@ bool CountTargets(const Team& team, SoftmaxTask* task);
 // labels that are not ignored get 0.
 void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labels);
 
+// One label, as it is.
+int64_t LabelAt(const Labels& labels, int64_t index);
+
 // A target of one class; weights of a class that comes twice add up.
 struct Pair {
   int64_t label;  // kSkipRow: leave it out; kInvalidLabel

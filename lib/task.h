@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "lib/kernels.h"
+#include "lib/strided.h"
 #include "xent/xent.h"
 
 namespace xent {
@@ -83,6 +84,29 @@ struct SoftmaxTask {
   double Denominator() const {
     if (options.denominator == XENT_DENOMINATOR_GIVEN) return options.denominator_value;
     return options.denominator == XENT_DENOMINATOR_ROWS ? static_cast<double>(Counted()) : count.weight;
+  }
+};
+
+struct BinaryTask {
+  BinaryForm form;
+  Strided inputs;
+  Strided targets;  // dense ones
+  Labels labels;    // data is null: targets are dense
+  Strided gradient;
+  Dtype dtype;           // of the inputs
+  Dtype target_dtype;    // of dense targets
+  Dtype gradient_dtype;
+  int64_t ignored;       // of labels, or if CountBinaryTargets had to count them
+  int64_t first_invalid;  // index of a label; -1: none
+  int64_t invalid_value;
+  xent_binary_options options;
+  xent_binary_outputs outputs;
+
+  bool IsDouble() const { return dtype == Dtype::kF64; }
+  bool HasLabels() const { return labels.data != nullptr; }
+  double Denominator() const {
+    if (options.denominator == XENT_ELEMENTS_GIVEN) return options.denominator_value;
+    return static_cast<double>(inputs.Count() - (options.denominator == XENT_ELEMENTS_COUNTED ? ignored : 0));
   }
 };
 

@@ -4,34 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
+#include "lib/strided.h"
+
 namespace xent {
-namespace {
-
-template <class Word>
-void CopyStrided(const Word* from, int64_t from_stride, int64_t n, Word* to, int64_t to_stride) {
-  for (int64_t i = 0; i < n; ++i) to[i * to_stride] = from[i * from_stride];
-}
-
-void Copy(int64_t element, const void* from, int64_t from_stride, int64_t n, void* to, int64_t to_stride) {
-  if (element == 8) {
-    CopyStrided(static_cast<const uint64_t*>(from), from_stride, n, static_cast<uint64_t*>(to), to_stride);
-  } else if (element == 4) {
-    CopyStrided(static_cast<const uint32_t*>(from), from_stride, n, static_cast<uint32_t*>(to), to_stride);
-  } else {
-    CopyStrided(static_cast<const uint16_t*>(from), from_stride, n, static_cast<uint16_t*>(to), to_stride);
-  }
-}
-
-}  // namespace
-
 const void* PackedRow(const Matrix& matrix, int64_t row, int64_t begin, int64_t n, void* packed) {
   const int64_t element = matrix.ElementBytes();
   const char* const from = matrix.Row(row) + begin * matrix.class_stride * element;
   if (matrix.class_stride == 1) return from;
-  Copy(element, from, matrix.class_stride, n, packed, 1);
+  CopyElements(element, from, matrix.class_stride, n, packed, 1);
   return packed;
 }
 
@@ -115,7 +97,7 @@ void WideRows::Store(const Rows& rows, const Piece& piece, const double* values)
     } else {
       gradient_.narrow(values + r * n, n, packed);
       const int64_t element = gradient.ElementBytes();
-      Copy(element, packed, 1, n, to + piece.begin * gradient.class_stride * element, gradient.class_stride);
+      CopyElements(element, packed, 1, n, to + piece.begin * gradient.class_stride * element, gradient.class_stride);
     }
   }
 }

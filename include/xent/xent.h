@@ -26,6 +26,7 @@
 #ifndef XENT_XENT_H_
 #define XENT_XENT_H_
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -558,6 +559,164 @@ XENT_API xent_status xent_log_softmax_backward(const xent_logits* log_probabilit
 XENT_API xent_status xent_token_logprob(const xent_logits* logits, const void* tokens, xent_dtype tokens_dtype,
                                         int64_t per_row, const xent_softmax_options* options, void* log_probabilities,
                                         void* entropy);
+
+/* ------------------------------------------- binary cross-entropy */
+
+/* Elements stand for themselves here: inputs x[o][j][i] with the layout of xent_logits, a target for each. "Element
+ * arrays" have outer * classes * inner elements in the order o, j, i without gaps: float for f32, bf16 and f16 inputs,
+ * double for f64 inputs; arrays with one element per class or row (o, i) likewise.
+ * Targets: XENT_TARGET_DENSE, reals in [0, 1] with any strides; or XENT_TARGET_LABELS, integers 0 and 1, one for each
+ * element in the order o, j, i. */
+
+/* What a mean over elements divides by. */
+typedef int32_t xent_element_denominator;
+enum {
+  XENT_ELEMENTS_ALL = 0,     /* the number of elements, as PyTorch does */
+  XENT_ELEMENTS_COUNTED = 1, /* those that are not ignored */
+  XENT_ELEMENTS_GIVEN = 2    /* options.denominator_value */
+};
+
+/* What becomes of the logarithm of 0. */
+typedef int32_t xent_log_rule;
+enum {
+  XENT_LOG_EXACT = 0,  /* loss and gradient may be infinite; 0 * log 0 is 0 */
+  XENT_LOG_CLAMP = 1,  /* logarithms are at least -100, and the gradient divides by at least 1e-12, as in PyTorch */
+  XENT_LOG_EPSILON = 2 /* probabilities are clipped to [epsilon, 1 - epsilon] (a double); the gradient is 0 where they are. Keras:
+                          1e-7; scikit-learn: 2^-23 (f32) and 2^-52 (f64) */
+};
+
+typedef struct xent_binary_options {
+  int32_t struct_size; /* sizeof(xent_binary_options) */
+  xent_reduction reduction;
+  xent_empty_mean empty_mean;
+  xent_invalid_label invalid_label; /* of labels but 0 and 1 */
+  int64_t ignore_index;             /* labels: elements with this one are left out: loss and gradient 0 */
+  double ignore_target;             /* dense targets: likewise. NaN: none */
+  double upstream;                  /* d(objective) / d(total), or d(objective) / d(loss) without reduction */
+  int32_t num_threads;              /* at most so many threads; 0: xent_num_threads() */
+  int32_t reserved;                 /* 0 */
+  const xent_parallel_runner* runner; /* NULL: OpenMP */
+  xent_element_denominator denominator;
+  xent_log_rule log_rule;        /* probabilities only */
+  double denominator_value;      /* with XENT_ELEMENTS_GIVEN: finite, not negative; else 0 */
+  double epsilon;                /* with XENT_LOG_EPSILON, in (0, 0.5); else 0 */
+  double pos_weight;             /* multiplies the part of target 1, with the next two; not negative */
+  const void* class_pos_weight;  /* one per class. NULL: 1, as all that follow */
+  const void* element_pos_weight;
+  const void* class_weight;      /* weights multiply the loss of an element; not negative. One of weight 0 loses nothing */
+  const void* row_weight;
+  const void* element_weight;
+  const void* element_upstream;  /* multiplies upstream */
+  double label_smoothing;        /* eps in [0, 1]: targets become (1 - eps) t + eps / 2 */
+  double focal_gamma;            /* g >= 0: multiplies the loss by (1 - p_t)^g. Logits only, as the next */
+  double focal_alpha;            /* in [0, 1]: target 1 weighs alpha, target 0 1 - alpha. -1: both 1 */
+} xent_binary_options;
+
+/* The defaults: mean over all elements, ignore_index -100, no ignore_target, exact logarithms, upstream 1, threads as the
+ * process has them; everything else is off. */
+static inline xent_binary_options xent_binary_options_default(void) {
+  xent_binary_options options;
+  options.struct_size = (int32_t)sizeof(xent_binary_options);
+  options.reduction = XENT_REDUCTION_MEAN;
+  options.empty_mean = XENT_EMPTY_MEAN_NAN;
+  options.invalid_label = XENT_INVALID_LABEL_ERROR;
+  options.ignore_index = -100;
+  options.ignore_target = (double)NAN;
+  options.upstream = 1.0;
+  options.num_threads = 0;
+  options.reserved = 0;
+  options.runner = NULL;
+  options.denominator = XENT_ELEMENTS_ALL;
+  options.log_rule = XENT_LOG_EXACT;
+  options.denominator_value = 0.0;
+  options.epsilon = 0.0;
+  options.pos_weight = 1.0;
+  options.class_pos_weight = NULL;
+  options.element_pos_weight = NULL;
+  options.class_weight = NULL;
+  options.row_weight = NULL;
+  options.element_weight = NULL;
+  options.element_upstream = NULL;
+  options.label_smoothing = 0.0;
+  options.focal_gamma = 0.0;
+  options.focal_alpha = -1.0;
+  return options;
+}
+
+/* Where results go. NULL: not computed, at no cost. */
+typedef struct xent_binary_outputs {
+  int32_t struct_size;       /* sizeof(xent_binary_outputs) */
+  xent_dtype gradient_dtype; /* 0 or the inputs' dtype, or XENT_F32 for bf16 and f16 inputs */
+  double* total;             /* the reduced loss */
+  double* sum;               /* the sum of the losses, whatever the reduction */
+  double* denominator;       /* what a mean divides by */
+  int64_t* counted;          /* elements that are not ignored */
+  int64_t* ignored;          /* elements that are */
+  int64_t* outside;          /* probabilities that are none: NaN, or not in [0, 1] */
+  void* loss;                /* of each element: an element array */
+  void* gradient;            /* d(objective) / d(inputs); may be the inputs themselves with equal strides and dtype */
+  int64_t gradient_outer_stride; /* all three 0: as the inputs */
+  int64_t gradient_class_stride;
+  int64_t gradient_inner_stride;
+} xent_binary_outputs;
+
+/* No output asked for. */
+static inline xent_binary_outputs xent_binary_outputs_none(void) {
+  xent_binary_outputs outputs;
+  outputs.struct_size = (int32_t)sizeof(xent_binary_outputs);
+  outputs.gradient_dtype = 0;
+  outputs.total = NULL;
+  outputs.sum = NULL;
+  outputs.denominator = NULL;
+  outputs.counted = NULL;
+  outputs.ignored = NULL;
+  outputs.outside = NULL;
+  outputs.loss = NULL;
+  outputs.gradient = NULL;
+  outputs.gradient_outer_stride = 0;
+  outputs.gradient_class_stride = 0;
+  outputs.gradient_inner_stride = 0;
+  return outputs;
+}
+
+/* Binary cross-entropy of sigmoid(logits) against targets, with its gradient.
+ *
+ * For a logit x with target t after smoothing, weight w and positive weight u:
+ *     loss     = w * (u t softplus(-x) + (1 - t) softplus(x))
+ *     gradient = w * ((1 - t) sigmoid(x) - u t sigmoid(-x))
+ * With focal_gamma g or focal_alpha a (Lin et al. 2017; soft targets as in torchvision), p_t = t sigmoid(x) +
+ * (1 - t) sigmoid(-x), the loss is multiplied by (a t + (1 - a) (1 - t)) (1 - p_t)^g. The gradient is d loss / d x times
+ * upstream, and divided by the denominator for a mean.
+ *
+ * Errors against the exact value, in units in the last place, at every finite logit: loss of targets 0 and 1 2; gradient
+ * of targets 0 and 1 4, of others of the sum of the magnitudes of its terms. Weights, smoothing and soft targets: loss 4.
+ * With a focal factor f64 has 3 g more; f32 is computed in f64 and rounded once. bf16 and f16 gradients are rounded once,
+ * from f32. Results below the normal numbers keep what their type can hold, times the weights.
+ *
+ * Special values: a term whose coefficient is 0 is 0, so that target 1 at x = +inf loses nothing and target 0 +inf. NaN
+ * inputs, and targets outside [0, 1], give NaN for their element and no other.
+ *
+ * Reads: logits and targets, each once. Ignored elements are read with their neighbours, and nothing depends on them.
+ * Writes: what is not NULL in outputs. Padding is neither read nor written.
+ * Aliases: gradient may be exactly the inputs' memory, with the same strides and dtype. No other overlap.
+ * Threads: up to num_threads, or the caller's runner.
+ * Errors: every status but XENT_OUT_OF_MEMORY. options may be NULL (the defaults); no other pointer to a struct may.
+ *   XENT_UNSUPPORTED: log_rule with logits; focal_gamma or focal_alpha with probabilities; sparse targets.
+ * Since: 0.1 */
+XENT_API xent_status xent_sigmoid_cross_entropy(const xent_logits* logits, const xent_targets* targets,
+                                                const xent_binary_options* options,
+                                                const xent_binary_outputs* outputs);
+
+/* The same of probabilities p:
+ *     loss     = -w * (u t log(p) + (1 - t) log(1 - p))
+ *     gradient =  w * ((1 - t) / (1 - p) - u t / p)
+ * with options.log_rule where p is 0 or 1. Computed in f64, so that f32 results are rounded once; f64: loss 4, gradient 4
+ * units in the last place (of the magnitudes of its terms). A p that is NaN or not in [0, 1] gives NaN, and is counted in
+ * outputs.outside. Prefer logits where there are any: a rounded p has lost what a confident one meant.
+ * Everything else as xent_sigmoid_cross_entropy. Since: 0.1 */
+XENT_API xent_status xent_binary_cross_entropy(const xent_logits* probabilities, const xent_targets* targets,
+                                               const xent_binary_options* options,
+                                               const xent_binary_outputs* outputs);
 
 /* -------------------------------------------------------- function arrays */
 

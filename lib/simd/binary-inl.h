@@ -1,0 +1,261 @@
+// What a binary loss does to a lane; NaN comes out as NaN. With L = log(1 + e^-|x|), sigma the sigmoid, t the target after smoothing,
+// a = pos_weight t and b = 1 - t:
+//   loss = (a + b) L + |x| (a if x < 0, else b)         gradient = b sigma(x) - a sigma(-x)
+// No term of the loss is negative, so that nothing cancels, nor does in the gradient of a hard target. f32 logits are
+// computed in f32; the focal factor and logarithms of probabilities in f64, rounded once.
+
+#if defined(XENT_SIMD_BINARY_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef XENT_SIMD_BINARY_INL_H_
+#undef XENT_SIMD_BINARY_INL_H_
+#else
+#define XENT_SIMD_BINARY_INL_H_
+#endif
+
+#include "lib/kernels.h"
+#include "lib/simd/logistic-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+// (log(1 + e) - e) / e^2 for e in [0, 1], lowest degree first. Made by tools/coefficients.
+constexpr float kLog1pTailF32[] = {-0xffffe9p-25f, 0xaaa6eap-25f,  -0xff9248p-26f, 0xc9a837p-26f, -0x9d2b64p-26f,
+                                   0xda7fabp-27f,  -0xebb79ep-28f, 0xa50149p-29f,  -0xd8911fp-32f};
+
+// An element as it comes in, and as it goes out.
+template <class D>
+struct BinaryElement {
+  hn::Vec<D> x;
+  hn::Vec<D> target;
+  hn::Vec<D> pos_weight;
+};
+
+template <class D>
+struct BinaryResult {
+  hn::Vec<D> loss;
+  hn::Vec<D> gradient;
+};
+
+// y, but 0 where the factor is, whatever y is.
+template <class D>
+HWY_INLINE hn::Vec<D> TimesFactor(D d, hn::Vec<D> factor, hn::Vec<D> y) {
+  return hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), hn::Mul(factor, y));
+}
+
+// t and 1 - t after smoothing, each with its own digits, and a.
+template <class D>
+struct BinaryWeights {
+  HWY_INLINE BinaryWeights(D d, const BinaryTerms& terms, const BinaryElement<D>& in) {
+    const auto kept = hn::Set(d, static_cast<Lane<D>>(1.0 - terms.smoothing));
+    const auto share = hn::Set(d, static_cast<Lane<D>>(terms.smoothing / 2));
+    t = hn::MulAdd(in.target, kept, share);
+    b = hn::MulAdd(hn::Sub(hn::Set(d, Lane<D>(1)), in.target), kept, share);
+    a = hn::Mul(t, in.pos_weight);
+  }
+
+  hn::Vec<D> t;
+  hn::Vec<D> b;
+  hn::Vec<D> a;
+};
+
+// L, sigma(-|x|) and sigma(|x|).
+template <class D>
+struct Logistic {
+  HWY_INLINE Logistic(D d, hn::Vec<D> magnitude) {
+    if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      softplus = Softplus()(d, hn::Neg(magnitude), 0);
+      small = Sigmoid()(d, hn::Neg(magnitude), 0);
+      large = Sigmoid()(d, magnitude, 0);
+    } else {
+      const auto e = ExpOfMinus(d, magnitude);
+      softplus = Log1pOfFraction(d, e);
+      large = hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), e));
+      small = hn::Mul(e, large);
+    }
+  }
+
+  // e^-a for a >= 0, subnormal results included. f32.
+  static HWY_INLINE hn::Vec<D> ExpOfMinus(D d, hn::Vec<D> a) {
+    constexpr float kLifted = -80.0f;
+    const auto least = hn::Set(d, -110.0f);
+    const auto x = hn::IfThenElse(hn::Gt(a, hn::Neg(least)), least, hn::Neg(a));  // a maximum might forget NaN
+    const auto is_lifted = hn::Lt(x, hn::Set(d, kLifted));
+    const auto reduced = ReduceExp(d, x);
+    const auto shifted = hn::Add(reduced.shifted, hn::IfThenElseZero(is_lifted, hn::Set(d, 64.0f)));
+    const auto back = hn::IfThenElse(is_lifted, hn::Set(d, 0x1p-64f), hn::Set(d, 1.0f));
+    return hn::Mul(ExpScaled(d, reduced, shifted), back);
+  }
+
+  // log(1 + e) for e in [0, 1]. f32.
+  static HWY_INLINE hn::Vec<D> Log1pOfFraction(D d, hn::Vec<D> e) {
+    const auto pair = [d, e](int k) HWY_ATTR {
+      return hn::MulAdd(hn::Set(d, kLog1pTailF32[k + 1]), e, hn::Set(d, kLog1pTailF32[k]));
+    };
+    const auto e2 = hn::Mul(e, e);
+    const auto e4 = hn::Mul(e2, e2);
+    const auto high = hn::MulAdd(hn::MulAdd(hn::Set(d, kLog1pTailF32[8]), e2, pair(6)), e2, pair(4));
+    const auto tail = hn::MulAdd(high, e4, hn::MulAdd(pair(2), e2, pair(0)));
+    return hn::MulAdd(e2, tail, e);
+  }
+
+  hn::Vec<D> softplus;
+  hn::Vec<D> small;
+  hn::Vec<D> large;
+};
+
+// The loss of a logit, and its derivative.
+template <class D>
+HWY_INLINE BinaryResult<D> OfLogit(D d, hn::Vec<D> x, const BinaryWeights<D>& weights, const Logistic<D>& logistic,
+                                   hn::Vec<D> sigmoid, hn::Vec<D> sigmoid_of_minus) {
+  const auto is_negative = hn::Lt(x, hn::Zero(d));
+  const auto missed = TimesFactor(d, hn::IfThenElse(is_negative, weights.a, weights.b), hn::Abs(x));
+  return {hn::MulAdd(hn::Add(weights.a, weights.b), logistic.softplus, missed),
+          hn::NegMulAdd(weights.a, sigmoid_of_minus, hn::Mul(weights.b, sigmoid))};
+}
+
+struct LogitsForm {
+  template <class D>
+  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
+    const BinaryWeights<D> weights(d, terms, in);
+    const Logistic<D> logistic(d, hn::Abs(in.x));
+    const auto is_negative = hn::Lt(in.x, hn::Zero(d));
+    return OfLogit(d, in.x, weights, logistic, hn::IfThenElse(is_negative, logistic.small, logistic.large),
+                   hn::IfThenElse(is_negative, logistic.large, logistic.small));
+  }
+};
+
+// The same in f64 for f32 lanes, rounded once: form(tag of f64 lanes, terms, element).
+template <class Form>
+struct InWideForm {
+  template <class D>
+  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
+    if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      return Form()(d, terms, in);
+    } else {
+#if HWY_TARGET == HWY_SCALAR
+      using Wide = hn::Rebind<double, D>;
+      const Wide dd;
+      const BinaryElement<Wide> wide = {hn::PromoteTo(dd, in.x), hn::PromoteTo(dd, in.target),
+                                        hn::PromoteTo(dd, in.pos_weight)};
+      const auto out = Form()(dd, terms, wide);
+      return {hn::Set(d, static_cast<float>(hn::GetLane(out.loss))), hn::Set(d, static_cast<float>(hn::GetLane(out.gradient)))};
+#else
+      using Wide = hn::Rebind<double, hn::Half<D>>;
+      const hn::Half<D> half;
+      const Wide dd;
+      const BinaryElement<Wide> lower = {hn::PromoteTo(dd, hn::LowerHalf(half, in.x)),
+                                         hn::PromoteTo(dd, hn::LowerHalf(half, in.target)),
+                                         hn::PromoteTo(dd, hn::LowerHalf(half, in.pos_weight))};
+      const BinaryElement<Wide> upper = {hn::PromoteTo(dd, hn::UpperHalf(half, in.x)),
+                                         hn::PromoteTo(dd, hn::UpperHalf(half, in.target)),
+                                         hn::PromoteTo(dd, hn::UpperHalf(half, in.pos_weight))};
+      const auto low = Form()(dd, terms, lower);
+      const auto high = Form()(dd, terms, upper);
+      return {hn::Combine(d, hn::DemoteTo(half, high.loss), hn::DemoteTo(half, low.loss)),
+              hn::Combine(d, hn::DemoteTo(half, high.gradient), hn::DemoteTo(half, low.gradient))};
+#endif
+    }
+  }
+};
+
+// base^gamma = mantissa * 2^exponent for base in [0, 1], gamma > 0. With base = m 2^k it is 2^(gamma k) e^(gamma log m);
+// of gamma k only what is left of the nearest integer goes through the exponential, whose error would be as large as its
+// argument. The power of two is kept apart, since what it multiplies may be huge. f64.
+template <class D>
+struct PowerOfFraction {
+  HWY_INLINE PowerOfFraction(D d, hn::Vec<D> base, double gamma) {
+    constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+    const hn::RebindToUnsigned<D> du;
+    const auto all = hn::Set(d, gamma);
+    const auto high = hn::BitCast(d, hn::And(hn::BitCast(du, all), hn::Set(du, ~0xFFFFFFFFull)));  // times k: exact
+    const auto is_subnormal = hn::Lt(base, hn::Set(d, 0x1p-1022));
+    const auto lifted = hn::IfThenElse(is_subnormal, hn::Mul(base, hn::Set(d, 0x1p100)), base);
+    const auto biased = BiasedForLog(d, lifted);
+    const auto k = hn::Sub(LogExponent(d, biased), hn::IfThenElseZero(is_subnormal, hn::Set(d, 100.0)));
+    const auto log = LogOfParts(d, hn::Sub(LogMantissa(d, biased), hn::Set(d, 1.0)), hn::Zero(d));
+    const auto bounded = hn::Max(hn::Mul(high, k), hn::Set(d, -8192.0));
+    exponent = hn::Round(bounded);
+    const auto rest = hn::MulAdd(hn::Sub(all, high), k, hn::Sub(bounded, exponent));
+    const auto power = hn::MulAdd(all, hn::Add(log.high, log.low), hn::Mul(rest, hn::Set(d, kLn2)));
+    mantissa = KeepNaN(d, base, hn::IfThenZeroElse(hn::Eq(base, hn::Zero(d)), Exp()(d, power, 0)));
+  }
+
+  // y * 2^exponent.
+  HWY_INLINE hn::Vec<D> Scale(D d, hn::Vec<D> y) const {
+    const auto least = hn::Set(d, -1020.0);
+    const auto first = hn::Max(exponent, least);
+    const auto second = hn::Max(hn::Sub(exponent, first), least);
+    const auto third = hn::Max(hn::Sub(hn::Sub(exponent, first), second), least);
+    return hn::Mul(hn::Mul(hn::Mul(y, PowerOfTwo(d, first)), PowerOfTwo(d, second)), PowerOfTwo(d, third));
+  }
+
+  hn::Vec<D> mantissa;
+  hn::Vec<D> exponent;
+};
+
+// alpha_t q^gamma times the loss, q = 1 - p_t = t sigma(-x) + (1 - t) sigma(x) (Lin et al. 2017; soft targets as
+// torchvision has them). q' / q = (1 - 2 t) sigma(x) sigma(-x) / q, so that no power below gamma is taken.
+struct FocalForm {
+  template <class D>
+  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
+    const auto zero = hn::Zero(d);
+    const auto one = hn::Set(d, 1.0);
+    const BinaryWeights<D> weights(d, terms, in);
+    const Logistic<D> logistic(d, hn::Abs(in.x));
+    const auto is_negative = hn::Lt(in.x, zero);
+    const auto sigmoid = hn::IfThenElse(is_negative, logistic.small, logistic.large);
+    const auto of_minus = hn::IfThenElse(is_negative, logistic.large, logistic.small);
+    const auto plain = OfLogit(d, in.x, weights, logistic, sigmoid, of_minus);
+    const auto q = hn::MulAdd(weights.t, of_minus, hn::Mul(weights.b, sigmoid));
+    auto balance = one;
+    if (terms.alpha >= 0.0) {
+      const auto of_one = hn::Mul(hn::Set(d, terms.alpha), weights.t);
+      balance = hn::MulAdd(hn::Set(d, 1.0 - terms.alpha), weights.b, of_one);
+    }
+    if (terms.gamma == 0.0) return {TimesFactor(d, balance, plain.loss), TimesFactor(d, balance, plain.gradient)};
+    const PowerOfFraction<D> power(d, q, terms.gamma);
+    const auto factor = hn::Mul(balance, power.mantissa);
+    const auto slope = hn::Mul(hn::Sub(weights.b, weights.t), hn::Mul(sigmoid, of_minus));
+    const auto ratio = hn::IfThenZeroElse(hn::Eq(slope, zero), hn::Div(slope, hn::IfThenElse(hn::Eq(q, zero), one, q)));
+    const auto of_power = hn::Mul(hn::Set(d, terms.gamma), TimesFactor(d, ratio, plain.loss));
+    return {power.Scale(d, TimesFactor(d, factor, plain.loss)),
+            power.Scale(d, TimesFactor(d, factor, hn::Add(plain.gradient, of_power)))};
+  }
+};
+
+// -(a log p + b log(1 - p)) and b / (1 - p) - a / p, after the terms' rule for what is too near 0 or 1.
+struct ProbabilitiesForm {
+  template <class D>
+  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
+    const auto one = hn::Set(d, 1.0);
+    const BinaryWeights<D> weights(d, terms, in);
+    const auto least = hn::Set(d, terms.clip);
+    const auto most = hn::Set(d, 1.0 - terms.clip);
+    const auto is_clipped = hn::Or(hn::Lt(in.x, least), hn::Gt(in.x, most));
+    const auto p = hn::IfThenElse(hn::Lt(in.x, least), least, hn::IfThenElse(hn::Gt(in.x, most), most, in.x));
+    const auto rest = hn::Sub(one, p);
+    const auto least_log = hn::Set(d, terms.least_log);
+    const auto at_least = [&](hn::Vec<D> log) HWY_ATTR { return hn::IfThenElse(hn::Lt(log, least_log), least_log, log); };
+    const auto log_p = at_least(Log()(d, p, 0));
+    const auto log_rest = at_least(Log1p()(d, hn::Neg(p), 0));
+    const auto loss = hn::Neg(hn::Add(TimesFactor(d, weights.a, log_p), TimesFactor(d, weights.b, log_rest)));
+    const auto per = [&](hn::Vec<D> weight, hn::Vec<D> probability) HWY_ATTR {
+      return hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), hn::Div(weight, probability));
+    };
+    auto gradient = hn::Sub(per(weights.b, rest), per(weights.a, hn::Abs(p)));  // p may be -0
+    if (terms.least_product > 0.0) {
+      const auto product = hn::Max(hn::Mul(p, rest), hn::Set(d, terms.least_product));
+      gradient = hn::Div(hn::NegMulAdd(weights.a, rest, hn::Mul(weights.b, p)), product);
+    }
+    const auto is_probability = hn::And(hn::Ge(in.x, hn::Zero(d)), hn::Le(in.x, one));
+    const auto nan = hn::Set(d, CanonicalNaN<double>());
+    return {hn::IfThenElse(is_probability, hn::Add(loss, hn::Zero(d)), nan),
+            hn::IfThenElse(is_probability, hn::IfThenZeroElse(is_clipped, gradient), nan)};
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#endif  // XENT_SIMD_BINARY_INL_H_

@@ -1,0 +1,191 @@
+// Binary losses of runs of elements: an input, a target, weights in; loss, gradient and their sum out.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lib/simd/binary.cc"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "lib/kernels.h"
+#include "lib/simd/binary-inl.h"
+#include "lib/simd/loops-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+// T: the storage type; U: that of targets and gradient.
+template <class Form, class T, class U>
+class BinaryRun {
+ public:
+  using C = Compute<T>;
+  using V = hn::Vec<Tag<C>>;
+
+  // Where the arrays of a run start.
+  struct Arrays {
+    const T* x;
+    const U* targets;
+    const C* weight;
+    const C* pos_weight;
+    const C* upstream;
+    C* loss;
+    U* gradient;
+  };
+
+  HWY_INLINE explicit BinaryRun(const BinaryTerms& terms)
+      : terms_(terms), has_ignored_(terms.ignored == terms.ignored) {}
+
+  template <bool kGradient, bool kStream>
+  HWY_INLINE void Run(const Arrays& at, int64_t first, int64_t n) {
+    int64_t i = first;
+    for (; i + kStep <= n; i += kStep) {
+      PrefetchStep(at.x + i);
+      PrefetchStep(at.targets + i);
+      sum_.Add([&](int64_t v) HWY_ATTR { return Element<kGradient, kStream>(at, i + v * LanesOf<C>()); });
+    }
+    if (i < n) RunPart<kGradient>(at, i, n - i);
+  }
+
+  // Adds what was run to the sums, and begins anew.
+  HWY_INLINE void AddTo(BinarySums* sums) {
+    double block, block_low;
+    sum_.Finish(&block, &block_low);
+    sum_ = StepSum<C>();
+    const double before = sums->sum;
+    sums->sum = before + block;
+    const double from_block = sums->sum - before;
+    sums->low += block_low + ((before - (sums->sum - from_block)) + (block - from_block));
+    sums->ignored += ignored_;
+    sums->outside += outside_;
+    ignored_ = outside_ = 0;
+  }
+
+ private:
+  // As many elements as a step has at most, in copies that have a whole step.
+  template <bool kGradient>
+  HWY_INLINE void RunPart(const Arrays& at, int64_t first, int64_t count) {
+    const PaddedStep<T> x(at.x + first, count);
+    const PaddedStep<U> targets(at.targets + first, count);
+    const auto copy = [&](const C* from, C* to) {
+      if (from == nullptr) return static_cast<const C*>(nullptr);
+      std::memcpy(to, from + first, static_cast<size_t>(count) * sizeof(C));
+      return static_cast<const C*>(to);
+    };
+    C copies[3][kStep] = {};
+    C losses[kStep];
+    U gradients[kStep];
+    const Arrays part = {x.values, targets.values, copy(at.weight, copies[0]), copy(at.pos_weight, copies[1]),
+                         copy(at.upstream, copies[2]), losses, gradients};
+    for (int64_t v = 0; v < kStepVectors<C>; ++v) Element<kGradient, false>(part, v * LanesOf<C>());
+    if (terms_.ignored == 0.0) ignored_ -= kStep - count;  // what was padded with
+    std::fill(losses + count, losses + kStep, C(0));
+    if (at.loss != nullptr) std::memcpy(at.loss + first, losses, static_cast<size_t>(count) * sizeof(C));
+    if constexpr (kGradient) std::memcpy(at.gradient + first, gradients, static_cast<size_t>(count) * sizeof(U));
+    sum_.Add(StepFrom(losses));
+  }
+
+  // The loss of the elements from i on; it and the gradient go to where they are wanted.
+  template <bool kGradient, bool kStream>
+  HWY_INLINE V Element(const Arrays& at, int64_t i) {
+    const Tag<C> d;
+    const auto zero = hn::Zero(d);
+    const auto one = hn::Set(d, C(1));
+    const auto target = FromStorage(d, at.targets + i);
+    auto pos_weight = hn::Set(d, static_cast<C>(terms_.pos_weight));
+    if (at.pos_weight != nullptr) pos_weight = hn::Mul(pos_weight, hn::LoadU(d, at.pos_weight + i));
+    const auto x = FromStorage(d, at.x + i);
+    BinaryResult<Tag<C>> result = Form()(d, terms_, BinaryElement<Tag<C>>{x, target, pos_weight});
+    if (at.weight != nullptr) {
+      const auto weight = hn::LoadU(d, at.weight + i);
+      result.loss = TimesFactor(d, weight, result.loss);
+      result.gradient = TimesFactor(d, weight, result.gradient);
+    }
+    const auto is_target = hn::And(hn::Ge(target, zero), hn::Le(target, one));
+    const auto nan = hn::Set(d, CanonicalNaN<C>());
+    const auto or_nan = [&](V y) HWY_ATTR { return hn::IfThenElse(hn::And(is_target, hn::Eq(y, y)), y, nan); };
+    result.loss = or_nan(result.loss);
+    if constexpr (kGradient) {
+      auto slope = hn::Set(d, static_cast<C>(terms_.slope));
+      if (at.upstream != nullptr) slope = hn::Mul(slope, hn::LoadU(d, at.upstream + i));
+      result.gradient = TimesFactor(d, slope, or_nan(result.gradient));
+    }
+    const auto is_ignored = hn::Eq(target, hn::Set(d, static_cast<C>(terms_.ignored)));
+    if (has_ignored_) {
+      ignored_ += static_cast<int64_t>(hn::CountTrue(d, is_ignored));
+      result.loss = hn::IfThenZeroElse(is_ignored, result.loss);
+      if constexpr (kGradient) result.gradient = hn::IfThenZeroElse(is_ignored, result.gradient);
+    }
+    if constexpr (std::is_same_v<Form, InWideForm<ProbabilitiesForm>>) {
+      const auto is_inside = hn::Or(is_ignored, hn::And(hn::Ge(x, zero), hn::Le(x, one)));
+      outside_ += LanesOf<C>() - static_cast<int64_t>(hn::CountTrue(d, is_inside));
+    }
+    if constexpr (kGradient) ToStorage<kStream>(result.gradient, d, at.gradient + i);
+    if (at.loss != nullptr) hn::StoreU(result.loss, d, at.loss + i);
+    return result.loss;
+  }
+
+  const BinaryTerms& terms_;
+  const bool has_ignored_;
+  StepSum<C> sum_;
+  int64_t ignored_ = 0;
+  int64_t outside_ = 0;
+};
+
+template <class Form, class T, class U>
+void RunBinary(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* sums) {
+  using Run = BinaryRun<Form, T, U>;
+  using C = Compute<T>;
+  typename Run::Arrays at = {static_cast<const T*>(piece.x), static_cast<const U*>(piece.targets),
+                             static_cast<const C*>(piece.weight), static_cast<const C*>(piece.pos_weight),
+                             static_cast<const C*>(piece.upstream), static_cast<C*>(piece.loss),
+                             static_cast<U*>(piece.gradient)};
+  const BinaryTerms own = terms;  // Copies that nobody else can see stay in registers.
+  Run run(own);
+  const bool stream = piece.stream && at.gradient != nullptr && ElementsToAlignment(at.gradient) == 0;
+  for (int64_t first = 0; first < piece.n; first += kBinaryBlock) {
+    const int64_t end = std::min(first + kBinaryBlock, piece.n);
+    if (at.gradient == nullptr) {
+      run.template Run<false, false>(at, first, end);
+    } else if (stream) {
+      run.template Run<true, true>(at, first, end);
+    } else {
+      run.template Run<true, false>(at, first, end);
+    }
+    run.AddTo(sums);
+  }
+  if (stream) hwy::FlushStream();
+}
+
+struct BinaryRow {
+  BinaryKernel of_dtype[4];
+};
+
+template <class Form>
+constexpr BinaryRow BinaryOf(bool is_computed) {
+  return is_computed ? BinaryRow{{RunBinary<Form, float, float>, RunBinary<Form, double, double>,
+                                  RunBinary<Form, BF16, float>, RunBinary<Form, F16, float>}}
+                     : BinaryRow{{RunBinary<Form, float, float>, RunBinary<Form, double, double>,
+                                  RunBinary<Form, BF16, BF16>, RunBinary<Form, F16, F16>}};
+}
+
+BinaryKernel ChooseBinary(BinaryForm form, Dtype dtype, bool is_computed) {
+  static constexpr BinaryRow kRows[][2] = {
+      {BinaryOf<LogitsForm>(false), BinaryOf<LogitsForm>(true)},
+      {BinaryOf<InWideForm<FocalForm>>(false), BinaryOf<InWideForm<FocalForm>>(true)},
+      {BinaryOf<InWideForm<ProbabilitiesForm>>(false), BinaryOf<InWideForm<ProbabilitiesForm>>(true)}};
+  return kRows[static_cast<int>(form)][is_computed ? 1 : 0].of_dtype[static_cast<int>(dtype)];
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace xent {
+
+BinaryKernel BinaryKernelFor(int isa, BinaryForm form, Dtype dtype, bool is_computed) {
+  static constexpr decltype(&HWY_STATIC_DISPATCH(ChooseBinary)) kTable[] = {HWY_CHOOSE_TARGET_LIST(ChooseBinary),
+                                                                            HWY_CHOOSE_FALLBACK(ChooseBinary)};
+  return kTable[isa](form, dtype, is_computed);
+}
+
+}  // namespace xent
+#endif  // HWY_ONCE
