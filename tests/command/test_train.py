@@ -9,7 +9,7 @@ import unittest
 import numpy as np
 from harness import COMMAND, CommandCase
 
-KEYS = ["problem", "steps", "learning_rate", "rows", "classes", "history", "final_loss", "accuracy"]
+KEYS = ["problem", "loss", "steps", "learning_rate", "rows", "classes", "history", "final_loss", "accuracy"]
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data")
 
 
@@ -23,6 +23,44 @@ def article_losses(steps, rate):
         losses.append(np.mean(-(y * np.log(p) + (1 - y) * np.log(1 - p))))
         x = x - rate * (p - y) / x.size
     return np.array(losses), np.mean((x > 0) == (y == 1))
+
+
+def probabilities(z):
+    """Sigmoid of one logit, softmax of several."""
+    if z.shape[1] == 1:
+        return 1 / (1 + np.exp(-z))
+    p = np.exp(z)
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def cross_entropy(z, y):
+    """Losses of rows, and their derivatives by the logits; as are the next two."""
+    p = probabilities(z)
+    of_one = -np.log(1 - p) * (1 - y) if z.shape[1] == 1 else 0
+    return (-y * np.log(np.where(y > 0, p, 1)) + of_one).sum(axis=1), p - y
+
+
+def focal(z, y):
+    p = probabilities(z)
+    if z.shape[1] == 1:
+        right = np.where(y == 1, p, 1 - p)
+        sign = np.where(y == 1, 1, -1)
+        slope = -sign * (1 - right) ** 2 * ((1 - right) - 2 * right * np.log(right))
+        return (-((1 - right) ** 2) * np.log(right))[:, 0], slope
+    right = p[y == 1][:, None]
+    factor = (1 - right) ** 2 - 2 * right * (1 - right) * np.log(right)
+    return (-((1 - right) ** 2) * np.log(right))[:, 0], factor * (p - y)
+
+
+def squared_error(z, y):
+    p = probabilities(z)
+    if z.shape[1] == 1:
+        return ((p - y) ** 2)[:, 0], 2 * (p - y) * p * (1 - p)
+    g = 2 * (p - y)
+    return ((p - y) ** 2).sum(axis=1), p * (g - (p * g).sum(axis=1, keepdims=True))
+
+
+OBJECTIVES = {"cross-entropy": cross_entropy, "focal": focal, "squared-error": squared_error}
 
 
 class Article(CommandCase):
@@ -65,36 +103,47 @@ class Classifiers(CommandCase):
     def test_breast_cancer_reaches_its_accuracy(self):
         run = self.json("train", "breast-cancer")
         self.assertEqual((run["rows"], run["classes"], run["steps"]), (456, 2, 500))
-        self.assertGreaterEqual(run["accuracy"], 0.95)
+        self.assertGreaterEqual(run["accuracy"], 0.96)
         self.assertAlmostEqual(run["history"][0]["loss"], np.log(2), places=12)
 
-    def check_descent(self, problem, prepare):
+    def check_descent(self, problem, prepare, objective):
         """Losses of a few steps, accuracy and predictions, against the same descent in NumPy."""
         name = problem.replace("-", "_") + ".csv"
         table = np.loadtxt(os.path.join(DATA, name), delimiter=",", skiprows=1)
         is_test = np.arange(len(table)) % 5 == 4
         inputs = prepare(table[:, :-1], ~is_test)
         labels = table[:, -1].astype(int)
-        x, y = inputs[~is_test], np.eye(labels.max() + 1)[labels[~is_test]]
+        classes = labels.max() + 1
+        x, y = inputs[~is_test], np.eye(classes)[labels[~is_test]]
+        if classes == 2:
+            y = y[:, 1:]
         weights, biases = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
         losses = []
         for _ in range(20):
-            p = np.exp(x @ weights + biases)
-            p /= p.sum(axis=1, keepdims=True)
-            losses.append(np.mean(-np.log(p[y == 1])))
-            weights, biases = weights - 0.25 * x.T @ (p - y) / len(x), biases - 0.25 * (p - y).mean(axis=0)
-        predictions = np.argmax(inputs[is_test] @ weights + biases, axis=1)
-        run = self.json("train", problem, "--steps", 20, "--learning-rate", 0.25, "--every", 1, "--predictions")
+            loss, slope = OBJECTIVES[objective](x @ weights + biases, y)
+            losses.append(loss.mean())
+            weights, biases = weights - 0.25 * x.T @ slope / len(x), biases - 0.25 * slope.mean(axis=0)
+        logits = inputs[is_test] @ weights + biases
+        predictions = (logits[:, 0] > 0).astype(int) if classes == 2 else np.argmax(logits, axis=1)
+        run = self.json("train", problem, "--loss", objective, "--steps", 20, "--learning-rate", 0.25, "--every", 1,
+                        "--predictions")
         np.testing.assert_allclose([point["loss"] for point in run["history"]], losses, rtol=1e-9)
+        self.assertEqual(run["loss"], objective)
         self.assertEqual(run["answers"], labels[is_test].tolist())
         self.assertEqual(run["predictions"], predictions.tolist())
         self.assertEqual(run["accuracy"], np.mean(predictions == labels[is_test]))
+        accuracies = [point["accuracy"] for point in run["history"]]
+        self.assertEqual(accuracies[0], np.mean(labels[is_test] == 0))
+        self.assertEqual(len(accuracies), 20)
 
     def test_digits_descend_as_numpy_does(self):
-        self.check_descent("digits", lambda x, training: x / 16)
+        for objective in OBJECTIVES:
+            self.check_descent("digits", lambda x, training: x / 16, objective)
 
     def test_breast_cancer_descends_as_numpy_does(self):
-        self.check_descent("breast-cancer", lambda x, training: (x - x[training].mean(0)) / x[training].std(0))
+        for objective in OBJECTIVES:
+            self.check_descent("breast-cancer", lambda x, training: (x - x[training].mean(0)) / x[training].std(0),
+                               objective)
 
     def test_threads_do_not_change_a_bit(self):
         runs = [self.text("train", "digits", "--steps", 10, "--every", 1, "--json", "--threads", n) for n in (1, 2, 5)]
@@ -116,6 +165,9 @@ class Refusals(CommandCase):
 
     def test_problems_that_are_not_known(self):
         self.assert_refused(2, ["train", "iris"], "PROBLEM", '"iris"', "digits")
+
+    def test_losses_that_are_not_known(self):
+        self.assert_refused(2, ["train", "digits", "--loss", "hinge"], "--loss", '"hinge"', "squared-error")
 
     def test_predictions_without_json(self):
         self.assert_refused(2, ["train", "article", "--predictions"], "--predictions", "--json")

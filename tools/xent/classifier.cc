@@ -3,39 +3,42 @@
 #include <algorithm>
 #include <utility>
 
-#include "mean_loss.h"
 #include "problem.h"
+#include "training_loss.h"
 
 namespace xent_command {
 namespace {
 
 class Classifier : public Problem {
  public:
-  Classifier(Dataset data, int32_t threads)
+  Classifier(Dataset data, Objective objective, int32_t threads)
       : data_(std::move(data)),
+        objective_(objective),
         threads_(threads),
-        weights_(data_.features * data_.classes, 0.0),
-        biases_(data_.classes, 0.0),
+        columns_(data_.classes == 2 ? 1 : data_.classes),
+        weights_(data_.features * columns_, 0.0),
+        biases_(columns_, 0.0),
         step_(weights_.size()) {}
 
   double Step(double learning_rate) override {
     ComputeLogits(data_.training, &logits_);
-    const double loss = MeanLoss(logits_, data_.training.labels, data_.classes, threads_, &gradient_);
+    const double loss = TrainingLoss(&gradient_);
     Descend(learning_rate);
     return loss;
   }
 
   double Loss() override {
     ComputeLogits(data_.training, &logits_);
-    return MeanLoss(logits_, data_.training.labels, data_.classes, threads_, nullptr);
+    return TrainingLoss(nullptr);
   }
 
   std::vector<int32_t> Predictions() const override {
     std::vector<double> logits;
     ComputeLogits(data_.test, &logits);
     std::vector<int32_t> predictions;
-    for (auto row = logits.begin(); row != logits.end(); row += data_.classes) {
-      predictions.push_back(static_cast<int32_t>(std::max_element(row, row + data_.classes) - row));
+    for (auto row = logits.begin(); row != logits.end(); row += columns_) {
+      const auto largest = std::max_element(row, row + columns_);
+      predictions.push_back(columns_ == 1 ? (*row > 0 ? 1 : 0) : static_cast<int32_t>(largest - row));
     }
     return predictions;
   }
@@ -45,8 +48,14 @@ class Classifier : public Problem {
   int64_t classes() const override { return data_.classes; }
 
  private:
+  double TrainingLoss(std::vector<double>* gradient) const {
+    const std::vector<int32_t>& labels = data_.training.labels;
+    return columns_ == 1 ? SigmoidLoss(objective_, logits_, labels, threads_, gradient)
+                         : SoftmaxLoss(objective_, logits_, labels, columns_, threads_, gradient);
+  }
+
   void ComputeLogits(const Samples& samples, std::vector<double>* logits) const {
-    const int64_t classes = data_.classes;
+    const int64_t classes = columns_;
     logits->resize(samples.rows * classes);
     for (int64_t r = 0; r < samples.rows; ++r) {
       double* row = logits->data() + r * classes;
@@ -60,7 +69,7 @@ class Classifier : public Problem {
   }
 
   void Descend(double learning_rate) {
-    const int64_t classes = data_.classes;
+    const int64_t classes = columns_;
     std::fill(step_.begin(), step_.end(), 0.0);
     for (int64_t r = 0; r < data_.training.rows; ++r) {
       const double* gradient = gradient_.data() + r * classes;
@@ -75,8 +84,10 @@ class Classifier : public Problem {
   }
 
   const Dataset data_;
+  const Objective objective_;
   const int32_t threads_;
-  std::vector<double> weights_;  // features x classes
+  const int64_t columns_;        // logits of a row
+  std::vector<double> weights_;  // features x columns
   std::vector<double> biases_;
   std::vector<double> logits_;
   std::vector<double> gradient_;
@@ -85,8 +96,8 @@ class Classifier : public Problem {
 
 }  // namespace
 
-std::unique_ptr<Problem> MakeClassifier(Dataset data, int32_t threads) {
-  return std::make_unique<Classifier>(std::move(data), threads);
+std::unique_ptr<Problem> MakeClassifier(Dataset data, Objective objective, int32_t threads) {
+  return std::make_unique<Classifier>(std::move(data), objective, threads);
 }
 
 }  // namespace xent_command

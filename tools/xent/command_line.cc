@@ -25,6 +25,7 @@ constexpr int64_t kMostBins = 100000;
 
 struct CommandLine {
   bool json = false;
+  BinaryOptions binary;
   LossOptions loss;
   MapOptions map;
   TrainOptions train;
@@ -195,6 +196,68 @@ void AddLoss(CLI::App* app, CommandLine* line) {
   command->callback([=] { RunLoss(*options, line->json); });
 }
 
+void ParseElementDenominator(const std::string& text, xent_binary_options* settings) {
+  settings->denominator = text == "all"       ? XENT_ELEMENTS_ALL
+                          : text == "counted" ? XENT_ELEMENTS_COUNTED
+                                              : XENT_ELEMENTS_GIVEN;
+  if (settings->denominator != XENT_ELEMENTS_GIVEN) return;
+  try {
+    settings->denominator_value = ParsePositive("--denominator", text);
+  } catch (const UsageError&) {
+    throw UsageError(fmt::format("--denominator is \"{}\"; it must be all, counted or a finite number above 0", text));
+  }
+}
+
+void ParseLogRule(const std::string& text, xent_binary_options* settings) {
+  settings->log_rule = text == "exact" ? XENT_LOG_EXACT : text == "clamp" ? XENT_LOG_CLAMP : XENT_LOG_EPSILON;
+  if (settings->log_rule != XENT_LOG_EPSILON) return;
+  char* end = nullptr;
+  settings->epsilon = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !(settings->epsilon > 0 && settings->epsilon < 0.5)) {
+    throw UsageError(fmt::format("--log-rule is \"{}\"; it must be exact, clamp or a number between 0 and 0.5", text));
+  }
+}
+
+void AddBinary(CLI::App* app, CommandLine* line) {
+  BinaryOptions* options = &line->binary;
+  xent_binary_options* const settings = &options->settings;
+  CLI::App* command = app->add_subcommand("binary", "Binary cross-entropy of elements and targets in .npy files");
+  command->add_option("INPUTS", options->inputs, "Logits, or with --probabilities probabilities")
+      ->required()
+      ->type_name("FILE.npy");
+  command->add_option("TARGETS", options->targets, "What they should be: from 0 to 1, the same shape")
+      ->required()
+      ->type_name("FILE.npy");
+  command->add_flag("--probabilities", options->from_probabilities, "INPUTS are probabilities");
+  AddText(command, "--reduction", "NAME", "How losses become one: none, sum or mean (default: mean)",
+          [=](const std::string& text) { settings->reduction = ParseReduction(text); });
+  AddText(command, "--denominator", "NAME|X", "A mean divides by: all elements (default), counted ones, or the number X",
+          [=](const std::string& text) { ParseElementDenominator(text, settings); });
+  AddText(command, "--ignore", "X", "Elements with this target do not count",
+          [=](const std::string& text) { options->ignored = ParseNumber("--ignore", text, -kMost, kMost); });
+  AddNumber(command, "--focal", &settings->focal_gamma, 0, kMost, "Multiply by (1 - p)^X, p of the target (logits only)");
+  AddNumber(command, "--alpha", &settings->focal_alpha, 0, 1, "Target 1 weighs X, target 0 1 - X (logits only)");
+  AddNumber(command, "--pos-weight", &settings->pos_weight, 0, kMost, "Multiply the part of target 1 by X");
+  AddPath(command, "--class-pos-weight", &options->class_pos_weight, "The same, a number for each class");
+  AddPath(command, "--class-weight", &options->class_weight, "Multiply losses by the weight of their class");
+  AddPath(command, "--row-weight", &options->row_weight, "Multiply losses by the weight of their row");
+  AddPath(command, "--weight", &options->element_weight, "Multiply losses by weights of their own");
+  AddInteger(command, "--axis", &options->axis, -64, 63, "The axis of INPUTS that classes are on (default: -1, the last)");
+  AddNumber(command, "--label-smoothing", &settings->label_smoothing, 0, 1, "Targets become (1 - X) t + X / 2");
+  AddText(command, "--log-rule", "NAME|X", "Probabilities: exact (default), clamp logarithms at -100, or clip to [X, 1 - X]",
+          [=](const std::string& text) { ParseLogRule(text, settings); });
+  AddName(command, "--empty-mean", &settings->empty_mean, {"nan", "zero", "error"},
+          "A mean of nothing is: nan (default), zero or error");
+  AddPath(command, "--loss", &options->loss, "Write the loss of each element");
+  AddPath(command, "--gradient", &options->gradient, "Write d loss / d inputs");
+  AddThreads(command, &options->threads);
+  AddIsa(command, &options->isa, "Use no better instruction set than NAME (see xent info)");
+  command->add_flag("--bf16", options->bf16, "INPUTS are bfloat16 words (u2, i2, V2 or f2)");
+  AddJson(command, &line->json);
+  command->footer(kBinaryHelp);
+  command->callback([=] { RunBinary(*options, line->json); });
+}
+
 void AddMap(CLI::App* app, CommandLine* line) {
   MapOptions* options = &line->map;
   CLI::App* command = app->add_subcommand("map", "A function (exp, log, tanh, ...) of every element of a .npy file");
@@ -213,6 +276,8 @@ void AddTrain(CLI::App* app, CommandLine* line) {
   TrainOptions* options = &line->train;
   CLI::App* command = app->add_subcommand("train", "Train a small model by gradient descent");
   command->add_option("PROBLEM", options->problem, "digits, breast-cancer or article")->required()->type_name("NAME");
+  AddText(command, "--loss", "NAME", "cross-entropy (default), focal or squared-error",
+          [=](const std::string& text) { options->loss = text; });
   AddInteger(command, "--steps", &options->steps, 1, kMostSteps, "Take N steps");
   AddText(command, "--learning-rate", "X", "Multiply the gradient by X at each step",
           [=](const std::string& text) { options->learning_rate = ParsePositive("--learning-rate", text); });
@@ -253,6 +318,7 @@ void RunCommandLine(int argc, char** argv) {
   AddJson(&app, &line.json);
   AddInfo(&app, &line);
   AddLoss(&app, &line);
+  AddBinary(&app, &line);
   AddMap(&app, &line);
   AddTrain(&app, &line);
   AddUlp(&app, &line);
@@ -266,7 +332,7 @@ void RunCommandLine(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const std::vector<std::string> strays = app.remaining();
     if (!app.get_subcommands().empty() || strays.empty()) throw UsageError(error.what());
-    throw UsageError(fmt::format("\"{}\" is not a command of xent; the commands are info, loss, map, train and ulp",
+    throw UsageError(fmt::format("\"{}\" is not a command of xent; the commands are info, loss, binary, map, train and ulp",
                                  strays[0]));
   }
 }

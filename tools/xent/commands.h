@@ -33,6 +33,24 @@ struct LossOptions {
   bool bf16 = false;
 };
 
+struct BinaryOptions {
+  std::string inputs;
+  std::string targets;
+  bool from_probabilities = false;
+  int64_t axis = -1;
+  xent_binary_options settings = xent_binary_options_default();  // without arrays and threads
+  std::optional<std::string> class_weight;
+  std::optional<std::string> row_weight;
+  std::optional<std::string> element_weight;
+  std::optional<std::string> class_pos_weight;
+  std::optional<double> ignored;
+  std::optional<std::string> loss;
+  std::optional<std::string> gradient;
+  std::optional<std::string> isa;
+  int64_t threads = 0;
+  bool bf16 = false;
+};
+
 struct MapOptions {
   std::string function;
   std::string in;
@@ -44,6 +62,7 @@ struct MapOptions {
 
 struct TrainOptions {
   std::string problem;
+  std::string loss = "cross-entropy";
   int64_t steps = 0;         // 0: the default of the problem
   double learning_rate = 0;  // 0: the default of the problem
   int64_t every = 100;
@@ -63,12 +82,14 @@ struct UlpOptions {
   int64_t threads = 0;
 };
 
+extern const char kBinaryHelp[];
 extern const char kInfoHelp[];
 extern const char kLossHelp[];
 extern const char kMapHelp[];
 extern const char kTrainHelp[];
 extern const char kUlpHelp[];
 
+void RunBinary(const BinaryOptions& options, bool json);
 void RunInfo(bool json);
 void RunLoss(const LossOptions& options, bool json);
 void RunMap(const MapOptions& options, bool json);

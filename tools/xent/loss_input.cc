@@ -54,8 +54,8 @@ xent_dtype LabelsType(const NpyArray& array) {
 
 }  // namespace
 
-Logits::Logits(const std::string& path, bool bf16, int64_t axis)
-    : array_("LOGITS", path), dtype_(FloatType(array_, bf16, "logits")), axis_(0) {
+Logits::Logits(const std::string& path, bool bf16, int64_t axis, const char* argument)
+    : array_(argument, path), dtype_(FloatType(array_, bf16, "logits")), axis_(0) {
   const int64_t rank = static_cast<int64_t>(shape().size());
   if (rank == 0) throw RunError(array_.subject() + " has 0 dimensions; it must have 1 or more, one of them the classes");
   if (axis < -rank || axis >= rank) {
@@ -81,6 +81,20 @@ Labels::Labels(const std::string& path, const Logits& logits) : array_("LABELS",
 Targets::Targets(const std::string& path, const Logits& logits)
     : array_("--targets", path), dtype_(FloatType(array_, false, "targets")) {
   RequireShape(array_, logits.shape(), "one target per logit");
+}
+
+BinaryTargets::BinaryTargets(const std::string& path, const Logits& logits) : array_("TARGETS", path) {
+  const char kind = array_.header().type.kind;
+  dtype_ = kind == 'f' ? FloatType(array_, false, "targets") : kind == 'b' ? XENT_U8 : LabelsType(array_);
+  if (kind == 'u' && array_.header().type.size == 8) {
+    throw RunError(array_.subject() + " has elements of type uint64; save targets.astype(numpy.uint8)");
+  }
+  RequireShape(array_, logits.shape(), "one target per element");
+}
+
+xent_targets BinaryTargets::View() const {
+  return array_.header().type.kind == 'f' ? xent_targets_dense(array_.data(), dtype_)
+                                          : xent_targets_labels(array_.data(), dtype_);
 }
 
 Weights::Weights(const std::string& flag, const std::string& path, const std::vector<int64_t>& shape,

@@ -16,7 +16,7 @@ class Logits {
  public:
   // The classes are on `axis`, counted from the end if it is negative. With `bf16`, words of two bytes are bfloat16;
   // nothing else is taken then.
-  Logits(const std::string& path, bool bf16, int64_t axis);
+  Logits(const std::string& path, bool bf16, int64_t axis, const char* argument = "LOGITS");
 
   int64_t rows() const { return outer_ * inner_; }
   int64_t classes() const { return array_.header().shape[axis_]; }
@@ -56,6 +56,18 @@ class Targets {
   Targets(const std::string& path, const Logits& logits);
 
   xent_targets View() const { return xent_targets_dense(array_.data(), dtype_); }
+
+ private:
+  NpyArray array_;
+  xent_dtype dtype_;
+};
+
+// Targets of a binary loss, one for each logit: reals in [0, 1], or bool or integers 0 and 1.
+class BinaryTargets {
+ public:
+  BinaryTargets(const std::string& path, const Logits& logits);
+
+  xent_targets View() const;
 
  private:
   NpyArray array_;

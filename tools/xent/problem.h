@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "dataset.h"
+#include "training_loss.h"
 
 namespace xent_command {
 
@@ -29,14 +30,13 @@ class Problem {
   virtual int64_t classes() const = 0;
 };
 
-// Multinomial logistic regression, weights and biases starting at 0: logits = inputs * weights + biases. Accuracy is
-// measured on the test rows.
-std::unique_ptr<Problem> MakeClassifier(Dataset data, int32_t threads);
+// Logistic regression, weights and biases starting at 0: logits = inputs * weights + biases. Two classes have one logit,
+// through the sigmoid; more have one each, through the softmax. Accuracy is measured on the test rows.
+std::unique_ptr<Problem> MakeClassifier(Dataset data, Objective objective, int32_t threads);
 
-// Eight independent logits x with targets y of 0 or 1: loss -[y log p + (1 - y) log(1 - p)], p = 1 / (1 + exp(-x)).
-// That is the softmax cross-entropy of the logits (0, x) with label y. The x themselves are what is trained, and
-// accuracy is the share of rounded p that equal their targets.
-std::unique_ptr<Problem> MakeArticle(int32_t threads);
+// Eight independent logits x with targets y of 0 or 1: loss -[y log p + (1 - y) log(1 - p)], p = 1 / (1 + exp(-x)). The
+// x themselves are what is trained, and accuracy is the share of rounded p that equal their targets.
+std::unique_ptr<Problem> MakeArticle(Objective objective, int32_t threads);
 
 }  // namespace xent_command
 
