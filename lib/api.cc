@@ -5,6 +5,7 @@
 #include "lib/check.h"
 #include "lib/fp_environment.h"
 #include "lib/function_array.h"
+#include "lib/information.h"
 #include "lib/isa.h"
 #include "lib/parallel.h"
 #include "lib/presets.h"
@@ -227,6 +228,28 @@ xent_status xent_sigmoid_cross_entropy(const xent_logits* logits, const xent_tar
 xent_status xent_binary_cross_entropy(const xent_logits* probabilities, const xent_targets* targets,
                                       const xent_binary_options* options, const xent_binary_outputs* outputs) {
   return RunBinary(xent::BinaryForm::kProbabilities, "probabilities", probabilities, targets, options, outputs);
+}
+
+xent_status xent_information(xent_measure measure, const xent_logits* p, const xent_logits* q,
+                             const xent_information_options* options, const xent_information_outputs* outputs) {
+  const xent::FpEnvironment environment;
+  xent::InformationTask task;
+  const xent_status status = xent::CheckInformation(measure, p, q, options, outputs, &task);
+  if (status != XENT_OK) return status;
+  const xent::Matrix& x = task.p.logits;
+  const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, x.rows * x.classes);
+  return xent::InformationOfRows(task, team) ? XENT_OK : RunnerFailed();
+}
+
+xent_status xent_joint_information(const xent_logits* table, double base, double* values,
+                                   xent_joint_measure gradient_of, void* gradient) {
+  const xent::FpEnvironment environment;
+  xent::JointTask task;
+  const xent_status status = xent::CheckJoint(table, base, values, gradient_of, gradient, &task);
+  if (status != XENT_OK) return status;
+  return xent::InformationOfTable(task)
+             ? XENT_OK
+             : xent::Fail(XENT_OUT_OF_MEMORY, "there is no memory for the sums of the table's rows and columns");
 }
 
 const char* xent_function_name(xent_function function) {

@@ -39,6 +39,13 @@ xent_status CheckBinary(const char* name, const xent_logits* inputs, const xent_
 // Checks what the pass over the targets found.
 xent_status CheckBinaryCount(const BinaryTask& task);
 
+// Check the arguments of xent_information and of xent_joint_information, and fill the tasks.
+xent_status CheckInformation(xent_measure measure, const xent_logits* p, const xent_logits* q,
+                             const xent_information_options* options, const xent_information_outputs* outputs,
+                             InformationTask* task);
+xent_status CheckJoint(const xent_logits* table, double base, double* values, xent_joint_measure gradient_of,
+                       void* gradient, JointTask* task);
+
 // Checks the arguments of xent_map and fills the task.
 xent_status CheckMap(xent_function function, xent_dtype dtype, const void* x, void* y, int64_t n,
                      const xent_map_options* options, MapTask* task);

@@ -50,7 +50,7 @@ xent_status CheckStrides(const Array& a) {
 }
 
 // Those of `count` extents that hold anything.
-int64_t Given(const Extent* all, size_t count, const Extent** given) {
+int64_t GivenExtents(const Extent* all, size_t count, const Extent** given) {
   int64_t n = 0;
   for (size_t i = 0; i < count; ++i) {
     if (all[i].begin != nullptr && all[i].bytes > 0) given[n++] = &all[i];
@@ -154,8 +154,8 @@ xent_status CheckOverlaps(const Extent* all_inputs, size_t all_input_count, cons
   // Few are given, and small calls must not wait for the others.
   const Extent* inputs[kMost];
   const Extent* outputs[kMost];
-  const int64_t input_count = Given(all_inputs, std::min(all_input_count, kMost), inputs);
-  const int64_t output_count = Given(all_outputs, std::min(all_output_count, kMost), outputs);
+  const int64_t input_count = GivenExtents(all_inputs, std::min(all_input_count, kMost), inputs);
+  const int64_t output_count = GivenExtents(all_outputs, std::min(all_output_count, kMost), outputs);
   for (int64_t i = 0; i < output_count; ++i) {
     const Extent& output = *outputs[i];
     for (int64_t k = 0; k < input_count; ++k) {

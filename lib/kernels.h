@@ -244,6 +244,41 @@ struct BinarySums {
 
 using BinaryKernel = void (*)(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* sums);
 
+// Measures of one or two distributions, and what their elements are given as.
+enum class Measure : int32_t { kEntropy, kCrossEntropy, kKullbackLeibler, kJensenShannon, kConditional, kIndependence };
+enum class Given : int32_t { kProbabilities, kLogs, kLogits };
+
+// What the elements of a row have in common.
+struct InformationTerms {
+  Measure measure;
+  Given p;
+  Given q;
+  double p_top;  // log p_j = (x_j - top) - gap, of logits
+  double p_gap;
+  double q_top;
+  double q_gap;
+  double beta;  // Jensen-Shannon: of p in the mixture
+  // Gradients only: what they are multiplied by, and what the derivatives of a row's logits have as their mean.
+  double p_slope;
+  double q_slope;
+  double p_mean;
+  double q_mean;
+};
+
+// Rows of doubles, n elements in arrays that have kStageSlack behind them.
+struct InformationKernels {
+  // Terms of the measure, none of them negative where p and q are distributions, and what else is summed:
+  //   cross-entropy      -p log q                      p
+  //   Kullback-Leibler   p log(p / q) - (p - q)        p                             p - q
+  //   Jensen-Shannon     both parts, as above          beta p log(p / m)             (1 - beta) q log(q / m)
+  //   conditional        p log(q / p), q >= p >= 0 numbers of any size, q - p given in p_part; derivative log(q / p)
+  //   independence       p log(p / q) - (p - q), p - q given in p_part
+  void (*terms)(const InformationTerms& row, const double* p, const double* q, int64_t n, double* value, double* p_part,
+                double* q_part);
+  // d / d what p and q were given as. Null: not wanted. p and q may be written over.
+  void (*gradients)(const InformationTerms& row, const double* p, const double* q, int64_t n, double* of_p, double* of_q);
+};
+
 enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };
 
 // y[i] = f(x[i]); y may be x. `stream`: bypass the cache.
@@ -257,6 +292,7 @@ const TermKernels& TermKernelsFor(int isa);
 const LabelKernels& LabelKernelsFor(int isa, int type);
 // is_computed: targets and gradient are f64 for f64 inputs, else f32; else they have the inputs' type.
 BinaryKernel BinaryKernelFor(int isa, BinaryForm form, Dtype dtype, bool is_computed);
+const InformationKernels& InformationKernelsFor(int isa);
 MapKernel MapKernelFor(int isa, Function function, Dtype dtype);
 
 }  // namespace xent

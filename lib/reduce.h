@@ -22,6 +22,10 @@ class Sum {
     low_ += other.low_;
   }
 
+  // Both parts: the value before rounding is High() + Low().
+  double High() const { return sum_; }
+  double Low() const { return low_; }
+
   // An infinite sum has no meaningful rounding error.
   double Value() const { return std::isfinite(sum_) ? sum_ + low_ : sum_; }
 

@@ -77,6 +77,18 @@ class General {
     }
   }
 
+  void FindGaps(int64_t first, int64_t count, double* max, double* gap) const {
+    alignas(64) Work work;
+    for (int64_t row = 0; row < count; row += tile_rows_) {
+      LoadRows(task_, first + row, std::min(tile_rows_, count - row), &work.rows);
+      FindLargest(&work);
+      FindStates(&work);
+      AddLeftOut(math_, &work.rows);
+      std::copy(work.max, work.max + work.rows.count, max + row);
+      std::copy(work.rows.gap, work.rows.gap + work.rows.count, gap + row);
+    }
+  }
+
  private:
   void RunTile(int64_t first, int64_t count, Work* work, Totals* totals) const;
   template <class Body>
@@ -388,6 +400,10 @@ bool IsGeneral(const SoftmaxTask& task) {
 }
 
 bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team) { return General(task, team).Run(); }
+
+void FindGaps(const SoftmaxTask& task, int64_t first, int64_t count, double* max, double* gap) {
+  General(task, Team{1, nullptr}).FindGaps(first, count, max, gap);
+}
 
 void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, Totals* totals) {
   General(task, Team{1, nullptr}).RunRows(first, count, totals);

@@ -110,6 +110,24 @@ struct BinaryTask {
   }
 };
 
+struct InformationTask {
+  Measure measure;
+  bool has_q;
+  SoftmaxTask p;  // what is read, how it is scaled, and where its gradient goes
+  SoftmaxTask q;
+  double unit;  // 1 / log(base)
+  xent_information_options options;
+  xent_information_outputs outputs;
+};
+
+struct JointTask {
+  Matrix table;
+  double unit;
+  double* values;
+  xent_joint_measure gradient_of;
+  Matrix gradient;
+};
+
 struct MapTask {
   Function function;
   Dtype dtype;

@@ -87,19 +87,22 @@ double WideRows::At(int64_t row, int64_t j) const {
 }
 
 void WideRows::Store(const Rows& rows, const Piece& piece, const double* values) const {
-  const Matrix& gradient = task_.gradient;
-  const int64_t n = piece.classes;
-  double packed[kPiece];
   for (int64_t r = 0; r < rows.count; ++r) {
-    char* const to = const_cast<char*>(gradient.Row(rows.first + r));
-    if (gradient.class_stride == 1) {
-      gradient_.narrow(values + r * n, n, to + piece.begin * gradient.ElementBytes());
-    } else {
-      gradient_.narrow(values + r * n, n, packed);
-      const int64_t element = gradient.ElementBytes();
-      CopyElements(element, packed, 1, n, to + piece.begin * gradient.class_stride * element, gradient.class_stride);
-    }
+    StoreRow(task_.gradient, gradient_, rows.first + r, piece.begin, piece.classes, values + r * piece.classes);
   }
+}
+
+void StoreRow(const Matrix& matrix, const SoftmaxKernels& kernels, int64_t row, int64_t begin, int64_t n,
+              const double* values) {
+  const int64_t element = matrix.ElementBytes();
+  char* const to = const_cast<char*>(matrix.Row(row)) + begin * matrix.class_stride * element;
+  if (matrix.class_stride == 1) {
+    kernels.narrow(values, n, to);
+    return;
+  }
+  double packed[kPiece];
+  kernels.narrow(values, n, packed);
+  CopyElements(element, packed, 1, n, to, matrix.class_stride);
 }
 
 }  // namespace xent

@@ -29,6 +29,10 @@ struct Piece {
 // Classes [begin, begin + n) of a row without gaps: where they are, or copied to `packed`.
 const void* PackedRow(const Matrix& matrix, int64_t row, int64_t begin, int64_t n, void* packed);
 
+// n doubles to classes [begin, begin + n) of a row, in the matrix's type, whose kernels these are.
+void StoreRow(const Matrix& matrix, const SoftmaxKernels& kernels, int64_t row, int64_t begin, int64_t n,
+              const double* values);
+
 class WideRows {
  public:
   WideRows(const SoftmaxTask& task, int isa_slot);

@@ -718,6 +718,124 @@ XENT_API xent_status xent_binary_cross_entropy(const xent_logits* probabilities,
                                                const xent_binary_options* options,
                                                const xent_binary_outputs* outputs);
 
+/* ------------------------------------------------- information measures */
+
+/* What distributions are given as. */
+typedef int32_t xent_distribution;
+enum {
+  XENT_PROBABILITIES = 1,
+  XENT_LOG_PROBABILITIES = 2, /* natural logarithms of probabilities */
+  XENT_LOGITS = 3             /* probabilities are their softmax */
+};
+
+/* Measures of rows p, or of rows p and q. */
+typedef int32_t xent_measure;
+enum {
+  XENT_ENTROPY = 1,        /* -sum_j p_j log p_j */
+  XENT_CROSS_ENTROPY = 2,  /* -sum_j p_j log q_j */
+  XENT_KL_DIVERGENCE = 3,  /* sum_j p_j log(p_j / q_j) (Kullback and Leibler 1951) */
+  XENT_JENSEN_SHANNON = 4  /* beta KL(p, m) + (1 - beta) KL(q, m), m = beta p + (1 - beta) q (Lin 1991) */
+};
+
+typedef struct xent_information_options {
+  int32_t struct_size; /* sizeof(xent_information_options) */
+  xent_reduction reduction; /* a mean is over the rows; of no rows it is NaN */
+  xent_distribution p_given; /* as what */
+  xent_distribution q_given;
+  double base;         /* of the logarithm in results: 2 for bits, 10; 0: e */
+  double scale;        /* multiplies what is given as logits (temperature T: 1 / T); positive and finite */
+  double beta;         /* of XENT_JENSEN_SHANNON, in [0, 1] */
+  double upstream;     /* d(objective) / d(total), or d(objective) / d(row) without reduction; finite */
+  const void* row_upstream; /* one per row, multiplies upstream: float, or double if p is f64. NULL: 1 */
+  int32_t num_threads; /* at most so many threads; 0: xent_num_threads() */
+  int32_t reserved;    /* 0 */
+  const xent_parallel_runner* runner; /* NULL: OpenMP */
+} xent_information_options;
+
+/* The defaults: mean, probabilities, natural logarithms, beta 1/2, scale and upstream 1. */
+static inline xent_information_options xent_information_options_default(void) {
+  xent_information_options options;
+  options.struct_size = (int32_t)sizeof(xent_information_options);
+  options.reduction = XENT_REDUCTION_MEAN;
+  options.p_given = XENT_PROBABILITIES;
+  options.q_given = XENT_PROBABILITIES;
+  options.base = 0.0;
+  options.scale = 1.0;
+  options.beta = 0.5;
+  options.upstream = 1.0;
+  options.row_upstream = NULL;
+  options.num_threads = 0;
+  options.reserved = 0;
+  options.runner = NULL;
+  return options;
+}
+
+/* Where results go. NULL: not computed. */
+typedef struct xent_information_outputs {
+  int32_t struct_size; /* sizeof(xent_information_outputs) */
+  int32_t reserved;    /* 0 */
+  double* total;       /* the mean, or the sum */
+  double* sum;
+  void* rows;          /* the measure of each row: float, or double if p is f64 */
+  void* p_gradient;    /* d(objective) / d(what p was given as), with its dtype and strides; may be its memory */
+  void* q_gradient;    /* likewise of q */
+} xent_information_outputs;
+
+/* No output asked for. */
+static inline xent_information_outputs xent_information_outputs_none(void) {
+  xent_information_outputs outputs;
+  outputs.struct_size = (int32_t)sizeof(xent_information_outputs);
+  outputs.reserved = 0;
+  outputs.total = NULL;
+  outputs.sum = NULL;
+  outputs.rows = NULL;
+  outputs.p_gradient = NULL;
+  outputs.q_gradient = NULL;
+  return outputs;
+}
+
+/* A measure of each row of p, or of p and q, and its gradients. Rows are those of xent_logits, whatever they hold: p and q
+ * may have other layouts, but as many rows and classes.
+ *
+ * Rows of probabilities need not sum to 1; the formulas stand as they are. Terms with p_j = 0 are 0; p_j > 0 with q_j = 0
+ * makes cross-entropy and divergence +inf. A negative probability makes its row NaN (entropy: -inf, as scipy's entr).
+ * The divergences are sums of p log(p / q) - p + q, which are not negative, plus sum(p) - sum(q): those of nearly equal
+ * distributions keep their digits, and those of distributions are never negative (of logits, and Jensen-Shannon's, not
+ * by a rounding error either).
+ * Computed in f64: f32 rows are within 1 unit in the last place wherever the terms cancel by less than 2^-20; f64 rows
+ * within 8 units of the sum of the magnitudes of these terms, of logits with p_j |log p_j| among them. Gradient elements
+ * likewise, of the magnitudes of theirs, and of f64 logits and logarithms |log p_j| units more.
+ *
+ * Reads: p, q. Writes: what is not NULL in outputs. Aliases: p_gradient may be exactly p's memory, q_gradient q's.
+ * Threads: up to num_threads, or the caller's runner.
+ * Errors: XENT_INVALID_ARGUMENT, XENT_OVERLAP, XENT_SIZE_OVERFLOW, XENT_VERSION_MISMATCH, XENT_RUNNER_FAILED. q is NULL for
+ *   XENT_ENTROPY and for no other. options may be NULL (the defaults).
+ * Since: 0.1 */
+XENT_API xent_status xent_information(xent_measure measure, const xent_logits* p, const xent_logits* q,
+                                      const xent_information_options* options,
+                                      const xent_information_outputs* outputs);
+
+/* Measures of a joint table n[x][y] of counts or probabilities, whatever they sum to: P(x, y) = n[x][y] / T, T the sum of
+ * all. */
+typedef int32_t xent_joint_measure;
+enum {
+  XENT_JOINT_ENTROPY = 1,       /* H(X, Y) */
+  XENT_ROW_ENTROPY = 2,         /* H(X) */
+  XENT_COLUMN_ENTROPY = 3,      /* H(Y) */
+  XENT_CONDITIONAL_ENTROPY = 4, /* H(Y given X) = H(X, Y) - H(X), computed as sum P(x) H(Y given x): nothing cancels */
+  XENT_MUTUAL_INFORMATION = 5   /* I(X; Y) = H(Y) - H(Y given X), computed as a divergence: never negative */
+};
+
+/* Number `measure` - 1 of values (5 doubles; NULL: not computed) becomes that measure, to the base `base` (2, 10; 0: e).
+ * gradient: d(gradient_of) / d(n), with the table's layout and dtype, may be its memory; NULL: none (gradient_of is then
+ * 0). H(X given Y) is that of the transposed table: exchange outer and classes, and their strides.
+ * Each within 20 units in the last place of a double, however small it is; H(X, Y) = H(X) + H(Y given X) and I(X; Y) = H(X) + H(Y) - H(X, Y)
+ * hold to such errors. A table of zeros, or with a negative cell, has NaN everywhere.
+ * Reads: table, with inner 1: outer values of x, classes values of y. Writes: values, gradient. Threads: one.
+ * Errors: XENT_INVALID_ARGUMENT, XENT_OVERLAP, XENT_SIZE_OVERFLOW, XENT_OUT_OF_MEMORY. Since: 0.1 */
+XENT_API xent_status xent_joint_information(const xent_logits* table, double base, double* values,
+                                            xent_joint_measure gradient_of, void* gradient);
+
 /* -------------------------------------------------------- function arrays */
 
 /* Functions of one number. */

@@ -5,6 +5,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "lib/kernels.h"
@@ -71,7 +72,7 @@ double SumOfFew(int64_t n, const TermAt& term) {
     const double from_x = sum - before;
     low += (before - (sum - from_x)) + (x - from_x);
   }
-  return sum < std::numeric_limits<double>::infinity() ? sum + low : sum;
+  return std::fabs(sum) < std::numeric_limits<double>::infinity() ? sum + low : sum;
 }
 
 double SumOf(const double* x, int64_t n, int64_t without) {
@@ -81,7 +82,7 @@ double SumOf(const double* x, int64_t n, int64_t without) {
   Fold<false>(x, n, without, itself, sum, static_cast<double*>(nullptr));
   double high, low;
   sum.Finish(&high, &low);
-  return high + low;
+  return std::fabs(high) < std::numeric_limits<double>::infinity() ? high + low : high;
 }
 
 double SumOfGaps(const double* weights, const double* z, int64_t n, double top) {
