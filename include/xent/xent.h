@@ -804,7 +804,7 @@ static inline xent_information_outputs xent_information_outputs_none(void) {
  * by a rounding error either).
  * Computed in f64: f32 rows are within 1 unit in the last place wherever the terms cancel by less than 2^-20; f64 rows
  * within 8 units of the sum of the magnitudes of these terms, of logits with p_j |log p_j| among them. Gradient elements
- * likewise, of the magnitudes of theirs, and of f64 logits and logarithms |log p_j| units more.
+ * likewise, of the magnitudes of theirs, and of f64 logits and logarithms |log p_j| + |log q_j| units more.
  *
  * Reads: p, q. Writes: what is not NULL in outputs. Aliases: p_gradient may be exactly p's memory, q_gradient q's.
  * Threads: up to num_threads, or the caller's runner.

@@ -26,6 +26,7 @@ constexpr int64_t kMostBins = 100000;
 struct CommandLine {
   bool json = false;
   BinaryOptions binary;
+  InformationOptions information;
   LossOptions loss;
   MapOptions map;
   TrainOptions train;
@@ -258,6 +259,40 @@ void AddBinary(CLI::App* app, CommandLine* line) {
   command->callback([=] { RunBinary(*options, line->json); });
 }
 
+void ParseBase(const std::string& text, double* base) {
+  *base = text == "e" ? 0 : ParseNumber("--base", text, 0, kMost);
+  if (text == "e" || *base > 1) return;
+  throw UsageError(fmt::format("--base is \"{}\"; it must be e or a number above 1", text));
+}
+
+void AddInformation(CLI::App* app, CommandLine* line) {
+  InformationOptions* options = &line->information;
+  xent_information_options* const settings = &options->settings;
+  CLI::App* command = app->add_subcommand("information", "Entropies and divergences of distributions in .npy files");
+  command->add_option("MEASURE", options->measure, "entropy, cross-entropy, kl, js or joint")->required()->type_name("NAME");
+  command->add_option("P", options->p, "The distributions, or a joint table")->required()->type_name("FILE.npy");
+  command->add_option("Q", options->q, "Those that they are compared with")->type_name("FILE.npy");
+  AddText(command, "--given", "NAME", "P and Q are probabilities (default), logs or logits",
+          [=](const std::string& text) { options->p_given = text; });
+  AddText(command, "--q-given", "NAME", "Q is something else than P", [=](const std::string& text) { options->q_given = text; });
+  AddText(command, "--base", "X", "Of the logarithm: 2 (bits), 10, ... (default: e)",
+          [=](const std::string& text) { ParseBase(text, &settings->base); });
+  AddInteger(command, "--axis", &options->axis, -64, 63, "The axis that a distribution is on (default: -1, the last)");
+  AddText(command, "--scale", "X", "Multiply logits by X (temperature T: 1/T)",
+          [=](const std::string& text) { settings->scale = ParsePositive("--scale", text); });
+  AddNumber(command, "--beta", &settings->beta, 0, 1, "js: the weight of P in the mixture (default: 0.5)");
+  AddText(command, "--reduction", "NAME", "How rows become one number: none, sum or mean (default: mean)",
+          [=](const std::string& text) { settings->reduction = ParseReduction(text); });
+  AddPath(command, "--rows", &options->rows, "Write the measure of each distribution");
+  AddPath(command, "--gradient", &options->gradient, "Write d result / d P");
+  AddPath(command, "--q-gradient", &options->q_gradient, "Write d result / d Q");
+  AddThreads(command, &options->threads);
+  AddIsa(command, &options->isa, "Use no better instruction set than NAME (see xent info)");
+  AddJson(command, &line->json);
+  command->footer(kInformationHelp);
+  command->callback([=] { RunInformation(*options, line->json); });
+}
+
 void AddMap(CLI::App* app, CommandLine* line) {
   MapOptions* options = &line->map;
   CLI::App* command = app->add_subcommand("map", "A function (exp, log, tanh, ...) of every element of a .npy file");
@@ -319,6 +354,7 @@ void RunCommandLine(int argc, char** argv) {
   AddInfo(&app, &line);
   AddLoss(&app, &line);
   AddBinary(&app, &line);
+  AddInformation(&app, &line);
   AddMap(&app, &line);
   AddTrain(&app, &line);
   AddUlp(&app, &line);
@@ -332,7 +368,7 @@ void RunCommandLine(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const std::vector<std::string> strays = app.remaining();
     if (!app.get_subcommands().empty() || strays.empty()) throw UsageError(error.what());
-    throw UsageError(fmt::format("\"{}\" is not a command of xent; the commands are info, loss, binary, map, train and ulp",
+    throw UsageError(fmt::format("\"{}\" is not a command of xent; the commands are info, loss, binary, information, map, train and ulp",
                                  strays[0]));
   }
 }

@@ -51,6 +51,21 @@ struct BinaryOptions {
   bool bf16 = false;
 };
 
+struct InformationOptions {
+  std::string measure;
+  std::string p;
+  std::optional<std::string> q;
+  std::string p_given = "probabilities";
+  std::optional<std::string> q_given;  // as p's
+  int64_t axis = -1;
+  xent_information_options settings = xent_information_options_default();  // without threads
+  std::optional<std::string> rows;
+  std::optional<std::string> gradient;
+  std::optional<std::string> q_gradient;
+  std::optional<std::string> isa;
+  int64_t threads = 0;
+};
+
 struct MapOptions {
   std::string function;
   std::string in;
@@ -84,6 +99,7 @@ struct UlpOptions {
 
 extern const char kBinaryHelp[];
 extern const char kInfoHelp[];
+extern const char kInformationHelp[];
 extern const char kLossHelp[];
 extern const char kMapHelp[];
 extern const char kTrainHelp[];
@@ -91,6 +107,7 @@ extern const char kUlpHelp[];
 
 void RunBinary(const BinaryOptions& options, bool json);
 void RunInfo(bool json);
+void RunInformation(const InformationOptions& options, bool json);
 void RunLoss(const LossOptions& options, bool json);
 void RunMap(const MapOptions& options, bool json);
 void RunTrain(TrainOptions options, bool json);
