@@ -72,3 +72,79 @@ class Library:
                           gradient=gradient.ctypes.data)
         self.check(self.library.xent_softmax_cross_entropy(byref(logits), byref(targets), byref(options), byref(outputs)))
         return total.value, rows, gradient
+
+
+BinaryOptions = struct("BinaryOptions", [(n, c_int32) for n in ("struct_size", "reduction", "empty_mean", "invalid_label")] +
+                       [("ignore_index", c_int64), ("ignore_target", c_double), ("upstream", c_double),
+                        ("num_threads", c_int32), ("reserved", c_int32), ("runner", c_void_p), ("denominator", c_int32),
+                        ("log_rule", c_int32)] +
+                       [(n, c_double) for n in ("denominator_value", "epsilon", "pos_weight")] +
+                       [(n, c_void_p) for n in ("class_pos_weight", "element_pos_weight", "class_weight", "row_weight",
+                                                "element_weight", "element_upstream")] +
+                       [(n, c_double) for n in ("label_smoothing", "focal_gamma", "focal_alpha")])
+BinaryOutputs = struct("BinaryOutputs", [("struct_size", c_int32), ("gradient_dtype", c_int32)] +
+                       [(n, c_void_p) for n in ("total", "sum", "denominator", "counted", "ignored", "outside", "loss",
+                                                "gradient")] +
+                       [(n, c_int64) for n in ("gradient_outer_stride", "gradient_class_stride",
+                                               "gradient_inner_stride")])
+InformationOptions = struct("InformationOptions", [(n, c_int32) for n in ("struct_size", "reduction", "p_given",
+                                                                          "q_given")] +
+                            [(n, c_double) for n in ("base", "scale", "beta", "upstream")] +
+                            [("row_upstream", c_void_p), ("num_threads", c_int32), ("reserved", c_int32),
+                             ("runner", c_void_p)])
+InformationOutputs = struct("InformationOutputs", [("struct_size", c_int32), ("reserved", c_int32)] +
+                            [(n, c_void_p) for n in ("total", "sum", "rows", "p_gradient", "q_gradient")])
+EXACT, CLAMP, EPSILON = 0, 1, 2
+ENTROPY, CROSS_ENTROPY, KL, JENSEN_SHANNON = 1, 2, 3, 4
+PROBABILITIES, LOGS, LOGITS = 1, 2, 3
+
+
+def matrix(x):
+    """A NumPy matrix of f4 or f8 as the library takes it."""
+    return Logits(x.ctypes.data, {"f4": 1, "f8": 2}[x.dtype.str[1:]], 0, x.shape[0], x.shape[1], 1, x.shape[1], 1, 1)
+
+
+def binary_call(library, x, t, probabilities=False, gradient=True, arrays=None, **settings):
+    """A function that makes the call, and its total, losses and gradient. x, t: matrices of one type."""
+    options = BinaryOptions(struct_size=ctypes.sizeof(BinaryOptions), ignore_index=-100, ignore_target=float("nan"),
+                            upstream=1, pos_weight=1, focal_alpha=-1)
+    for name, value in settings.items():
+        setattr(options, name, value)
+    kept = {name: np.ascontiguousarray(value, x.dtype) for name, value in (arrays or {}).items()}
+    for name, value in kept.items():
+        setattr(options, name, value.ctypes.data)
+    total, loss, slopes = c_double(), np.empty_like(x), np.empty_like(x)
+    targets = Targets(ctypes.sizeof(Targets), 2, t.ctypes.data, matrix(t).dtype, 0)
+    outputs = BinaryOutputs(struct_size=ctypes.sizeof(BinaryOutputs), total=ctypes.addressof(total),
+                            loss=loss.ctypes.data if arrays is not None else None,
+                            gradient=slopes.ctypes.data if gradient else None)
+    function = library.library.xent_binary_cross_entropy if probabilities else library.library.xent_sigmoid_cross_entropy
+    structs = [matrix(x), targets, options, outputs]
+
+    def call():
+        library.check(function(*map(byref, structs)))
+        return total.value
+
+    call.kept = (kept, structs, x, t, loss, slopes)
+    return call, loss, slopes
+
+
+def information_call(library, measure, p, q, given, gradients=True, **settings):
+    """The same of an information measure of rows: the function, its rows, the gradients of p and q."""
+    options = InformationOptions(struct_size=ctypes.sizeof(InformationOptions), reduction=NONE, p_given=given[0],
+                                 q_given=given[-1], scale=1, beta=0.5, upstream=1)
+    for name, value in settings.items():
+        setattr(options, name, value)
+    total, rows = c_double(), np.empty(p.shape[0], p.dtype)
+    of_p, of_q = np.empty_like(p), None if q is None else np.empty_like(q)
+    outputs = InformationOutputs(struct_size=ctypes.sizeof(InformationOutputs), total=ctypes.addressof(total),
+                                 rows=rows.ctypes.data, p_gradient=of_p.ctypes.data if gradients else None,
+                                 q_gradient=of_q.ctypes.data if gradients and q is not None else None)
+    structs = [matrix(p), None if q is None else matrix(q), options, outputs]
+
+    def call():
+        library.check(library.library.xent_information(measure, *(None if s is None else byref(s) for s in structs)))
+        return total.value
+
+    call.kept = (structs, p, q, rows, of_p, of_q)
+    return call, rows, of_p, of_q
