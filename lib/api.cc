@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "lib/binary_loss.h"
+#include "lib/categorical_loss.h"
 #include "lib/check.h"
 #include "lib/fp_environment.h"
 #include "lib/function_array.h"
@@ -147,7 +148,7 @@ xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_tar
                                        const xent_softmax_options* options, const xent_softmax_outputs* outputs) {
   const xent::FpEnvironment environment;
   xent::SoftmaxTask task;
-  xent_status status = xent::CheckSoftmax(logits, targets, options, outputs, &task);
+  xent_status status = xent::CheckSoftmax("logits", logits, targets, options, outputs, &task);
   if (status != XENT_OK) return status;
   const xent::Matrix& x = task.logits;
   const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, x.rows * x.classes);
@@ -228,6 +229,23 @@ xent_status xent_sigmoid_cross_entropy(const xent_logits* logits, const xent_tar
 xent_status xent_binary_cross_entropy(const xent_logits* probabilities, const xent_targets* targets,
                                       const xent_binary_options* options, const xent_binary_outputs* outputs) {
   return RunBinary(xent::BinaryForm::kProbabilities, "probabilities", probabilities, targets, options, outputs);
+}
+
+xent_status xent_categorical_cross_entropy(const xent_logits* probabilities, xent_distribution given,
+                                           const xent_targets* targets, xent_log_rule log_rule, double epsilon,
+                                           const xent_softmax_options* options, const xent_softmax_outputs* outputs,
+                                           int64_t* outside) {
+  const xent::FpEnvironment environment;
+  xent::CategoricalTask task;
+  xent_status status =
+      xent::CheckCategorical(probabilities, given, targets, log_rule, epsilon, options, outputs, outside, &task);
+  if (status != XENT_OK) return status;
+  const xent::Matrix& x = task.rows.logits;
+  const xent::Team team = xent::ChooseTeam(task.rows.options.num_threads, task.rows.options.runner, x.rows * x.classes);
+  if (!xent::CountTargets(team, &task.rows)) return RunnerFailed();
+  status = xent::CheckTargetCount(task.rows);
+  if (status != XENT_OK) return status;
+  return xent::CategoricalLoss(task, team) ? XENT_OK : RunnerFailed();
 }
 
 xent_status xent_information(xent_measure measure, const xent_logits* p, const xent_logits* q,

@@ -11,7 +11,8 @@ xent_status Fail(xent_status status, const char* format, ...) __attribute__((for
 const char* LastError();
 
 // Checks the arguments of xent_softmax_cross_entropy, but not the labels' values, and fills the task but its count.
-xent_status CheckSoftmax(const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
+// `name`: of the rows.
+xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
                          const xent_softmax_outputs* outputs, SoftmaxTask* task);
 
 // Checks the arguments of a function of logits without targets that writes a matrix (named `name`; null: none) with
@@ -38,6 +39,11 @@ xent_status CheckBinary(const char* name, const xent_logits* inputs, const xent_
                         const xent_binary_options* options, const xent_binary_outputs* outputs, BinaryTask* task);
 // Checks what the pass over the targets found.
 xent_status CheckBinaryCount(const BinaryTask& task);
+
+// Checks the arguments of xent_categorical_cross_entropy, but not the labels' values, and fills the task but its count.
+xent_status CheckCategorical(const xent_logits* probabilities, xent_distribution given, const xent_targets* targets,
+                             xent_log_rule log_rule, double epsilon, const xent_softmax_options* options,
+                             const xent_softmax_outputs* outputs, int64_t* outside, CategoricalTask* task);
 
 // Check the arguments of xent_information and of xent_joint_information, and fill the tasks.
 xent_status CheckInformation(xent_measure measure, const xent_logits* p, const xent_logits* q,

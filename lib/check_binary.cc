@@ -65,14 +65,7 @@ xent_status CheckBinaryNumbers(const BinaryTask& task) {
   XENT_REQUIRE(has_logits || (options.focal_gamma == 0.0 && options.focal_alpha == -1.0), XENT_UNSUPPORTED,
                "options.focal_gamma is %g and focal_alpha %g; the focal factor needs logits", options.focal_gamma,
                options.focal_alpha);
-  if (options.log_rule != XENT_LOG_EPSILON) {
-    XENT_REQUIRE(options.epsilon == 0.0, XENT_INVALID_ARGUMENT,
-                 "options.epsilon is %g; without XENT_LOG_EPSILON it must be 0", options.epsilon);
-    return XENT_OK;
-  }
-  XENT_REQUIRE(options.epsilon > 0.0 && options.epsilon < 0.5, XENT_INVALID_ARGUMENT,
-               "options.epsilon is %g; it must lie between 0 and 0.5", options.epsilon);
-  return XENT_OK;
+  return CheckEpsilon("options.epsilon", options.log_rule, options.epsilon);
 }
 
 xent_status CheckBinaryOptions(const BinaryTask& task) {
@@ -143,7 +136,47 @@ xent_status CheckBinaryOverlap(const char* name, const Matrix& inputs, const Mat
   return CheckOverlaps(all_inputs, std::size(all_inputs), all_outputs, std::size(all_outputs), same_layout);
 }
 
+// What the categorical loss has of the options and outputs of softmax.
+xent_status CheckCategoricalOptions(const xent_softmax_options& options, const xent_softmax_outputs& out) {
+  const xent_softmax_options none = xent_softmax_options_default();
+  const bool has_softmax_options = options.scale != none.scale || options.softcap != 0.0 || options.z_loss != 0.0 ||
+                                   options.entropy_weight != 0.0 || options.focal_gamma != 0.0 ||
+                                   options.live_classes != 0 || options.row_state != nullptr || options.lse != nullptr ||
+                                   options.lse_upstream != nullptr || options.entropy_upstream != nullptr;
+  XENT_REQUIRE(!has_softmax_options, XENT_UNSUPPORTED,
+               "one of options.scale, softcap, z_loss, entropy_weight, focal_gamma, live_classes, row_state, lse, "
+               "lse_upstream and entropy_upstream is set; probabilities have none");
+  const bool has_softmax_outputs = out.lse != nullptr || out.row_state != nullptr || out.entropy != nullptr ||
+                                   out.probability != nullptr || out.log_probability != nullptr ||
+                                   out.correct != nullptr || out.argmax != nullptr || out.z_loss != nullptr;
+  XENT_REQUIRE(!has_softmax_outputs, XENT_UNSUPPORTED,
+               "one of outputs.lse, row_state, entropy, probability, log_probability, correct, argmax and z_loss is given; "
+               "probabilities have none");
+  return XENT_OK;
+}
+
 }  // namespace
+
+xent_status CheckCategorical(const xent_logits* probabilities, xent_distribution given, const xent_targets* targets,
+                             xent_log_rule log_rule, double epsilon, const xent_softmax_options* options,
+                             const xent_softmax_outputs* outputs, int64_t* outside, CategoricalTask* task) {
+  XENT_RULE(CheckSoftmax("probabilities", probabilities, targets, options, outputs, &task->rows));
+  XENT_RULE(CheckCategoricalOptions(task->rows.options, task->rows.outputs));
+  XENT_REQUIRE(given == XENT_PROBABILITIES || given == XENT_LOG_PROBABILITIES, XENT_INVALID_ARGUMENT,
+               "given is %" PRId32 "; XENT_PROBABILITIES and XENT_LOG_PROBABILITIES are allowed", given);
+  XENT_REQUIRE(log_rule >= XENT_LOG_EXACT && log_rule <= XENT_LOG_EPSILON, XENT_INVALID_ARGUMENT,
+               "log_rule is %" PRId32 "; it is no xent_log_rule", log_rule);
+  XENT_RULE(CheckEpsilon("epsilon", log_rule, epsilon));
+  XENT_RULE(CheckAligned("argument", "outside", outside, 8));
+  const Extent inputs[] = {ExtentOf("probabilities.data", task->rows.logits)};
+  const Extent written[] = {ExtentOf("outputs.gradient", task->rows.gradient), {"outside", outside, 8}};
+  XENT_RULE(CheckOverlaps(inputs, 1, written, 2, true));
+  task->given = given == XENT_PROBABILITIES ? Given::kProbabilities : Given::kLogs;
+  task->log_rule = log_rule;
+  task->epsilon = epsilon;
+  task->outside = outside;
+  return XENT_OK;
+}
 
 xent_status CheckBinary(const char* name, const xent_logits* inputs, const xent_targets* targets,
                         const xent_binary_options* options, const xent_binary_outputs* outputs, BinaryTask* task) {

@@ -102,6 +102,14 @@ inline xent_status CheckUpstreamFactor(double upstream, bool is_double) {
   return XENT_OK;
 }
 
+inline xent_status CheckEpsilon(const char* name, xent_log_rule rule, double epsilon) {
+  XENT_REQUIRE(rule == XENT_LOG_EPSILON || epsilon == 0.0, XENT_INVALID_ARGUMENT,
+               "%s is %g; without XENT_LOG_EPSILON it must be 0", name, epsilon);
+  XENT_REQUIRE(rule != XENT_LOG_EPSILON || (epsilon > 0.0 && epsilon < 0.5), XENT_INVALID_ARGUMENT,
+               "%s is %g; it must lie between 0 and 0.5", name, epsilon);
+  return XENT_OK;
+}
+
 }  // namespace xent
 
 #endif  // XENT_LIB_CHECK_RULES_H_

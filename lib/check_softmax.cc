@@ -148,7 +148,7 @@ xent_status CheckTogether(const SoftmaxTask& task) {
   return XENT_OK;
 }
 
-xent_status CheckOverlap(const SoftmaxTask& task) {
+xent_status CheckOverlap(const char* name, const SoftmaxTask& task) {
   const Matrix& x = task.logits;
   const xent_softmax_options& options = task.options;
   const xent_softmax_outputs& out = task.outputs;
@@ -156,7 +156,7 @@ xent_status CheckOverlap(const SoftmaxTask& task) {
   const int64_t states = x.rows * static_cast<int64_t>(sizeof(xent_row_state));
   const bool is_dense = task.targets.kind == XENT_TARGET_DENSE;
   const int64_t labels = x.rows * task.targets.per_row * DtypeSize(task.targets.labels.dtype);
-  const Extent all_inputs[] = {ExtentOf("logits.data", x),
+  const Extent all_inputs[] = {ExtentOf(name[0] == 'l' ? "logits.data" : "probabilities.data", x),
                            {"targets.data", task.targets.labels.data,
                             is_dense ? ExtentOf("", task.targets.dense).bytes : labels},
                            {"targets.weights", task.targets.weights, row * task.targets.per_row},
@@ -191,16 +191,16 @@ xent_status CheckOverlap(const SoftmaxTask& task) {
 
 }  // namespace
 
-xent_status CheckSoftmax(const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
+xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
                          const xent_softmax_outputs* outputs, SoftmaxTask* task) {
-  XENT_REQUIRE(logits != nullptr, XENT_INVALID_ARGUMENT, "logits is NULL");
+  XENT_REQUIRE(logits != nullptr, XENT_INVALID_ARGUMENT, "%s is NULL", name);
   XENT_REQUIRE(targets != nullptr, XENT_INVALID_ARGUMENT, "targets is NULL");
   XENT_REQUIRE(outputs != nullptr, XENT_INVALID_ARGUMENT, "outputs is NULL");
   XENT_REQUIRE(outputs->struct_size == sizeof(*outputs), XENT_VERSION_MISMATCH,
                "outputs.struct_size is %" PRId32 "; this version has %zu", outputs->struct_size, sizeof(*outputs));
   task->options = options != nullptr ? *options : xent_softmax_options_default();
   task->outputs = *outputs;
-  XENT_RULE(CheckInputs("logits", *logits, &task->logits));
+  XENT_RULE(CheckInputs(name, *logits, &task->logits));
   XENT_RULE(CheckTargets(*targets, *logits, task->logits, &task->targets));
   XENT_RULE(CheckOptions(task->options, task->logits.IsDouble()));
   Array gradient;
@@ -211,7 +211,7 @@ xent_status CheckSoftmax(const xent_logits* logits, const xent_targets* targets,
   XENT_RULE(CheckOutputs(*outputs, task->logits.IsDouble()));
   task->targets.labels.ignore_index = task->options.ignore_index;
   XENT_RULE(CheckTogether(*task));
-  return CheckOverlap(*task);
+  return CheckOverlap(name, *task);
 }
 
 xent_status CheckTargetCount(const SoftmaxTask& task) {

@@ -110,6 +110,14 @@ struct BinaryTask {
   }
 };
 
+struct CategoricalTask {
+  SoftmaxTask rows;
+  Given given;
+  xent_log_rule log_rule;
+  double epsilon;
+  int64_t* outside;
+};
+
 struct InformationTask {
   Measure measure;
   bool has_q;

@@ -836,6 +836,31 @@ enum {
 XENT_API xent_status xent_joint_information(const xent_logits* table, double base, double* values,
                                             xent_joint_measure gradient_of, void* gradient);
 
+/* ------------------------- categorical cross-entropy of probabilities */
+
+/* -1/N sum_i sum_j t_ij log p_ij of rows that are probabilities, or their logarithms (then it is PyTorch's nll_loss),
+ * with its gradient -t_j / p_j, or -t_j. Targets as for xent_softmax_cross_entropy; of labels y it is -log p_y, and only
+ * p_y is read. Nothing is normalised: rows that do not sum to 1 are taken as they are. Where there are logits, prefer
+ * xent_softmax_cross_entropy: it keeps what a rounded p has lost.
+ *
+ * given: XENT_PROBABILITIES or XENT_LOG_PROBABILITIES. log_rule and epsilon: as in xent_binary_options (of logarithms, on
+ * what they are the logarithms of). Of the options count reduction, empty_mean, invalid_label, ignore_index, denominator,
+ * denominator_value, upstream, row_upstream, class_weight, row_weight, row_mask, label_smoothing, smoothing, num_threads
+ * and runner; of the outputs total, sum, denominator, counted, ignored, row_loss and gradient. Others that are set are
+ * XENT_UNSUPPORTED. outside: how many of the probabilities that were read are none, NaN or not in [0, 1], which makes
+ * their rows NaN; NULL: not counted.
+ *
+ * Errors: f32, bf16 and f16 losses are rounded once from f64; f64 losses and gradients are within 4 units in the last place, with
+ * weights and smoothing (bf16 and f16: rounded once, from f32).
+ * Reads: probabilities, targets. Writes: what is not NULL in outputs. Aliases: gradient may be exactly the probabilities'
+ * memory, with the same strides and dtype. Threads: up to num_threads, or the caller's runner.
+ * Errors: every status but XENT_OUT_OF_MEMORY. options may be NULL (the defaults).
+ * Since: 0.1 */
+XENT_API xent_status xent_categorical_cross_entropy(const xent_logits* probabilities, xent_distribution given,
+                                                    const xent_targets* targets, xent_log_rule log_rule, double epsilon,
+                                                    const xent_softmax_options* options,
+                                                    const xent_softmax_outputs* outputs, int64_t* outside);
+
 /* -------------------------------------------------------- function arrays */
 
 /* Functions of one number. */
