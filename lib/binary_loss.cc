@@ -123,7 +123,7 @@ Binary::Binary(const BinaryTask& task, const Team& team)
       isa_slot_(IsaChosen().slot),
       count_(task.inputs.Count()),
       terms_(TermsOf(task)),
-      is_computed_(!IsHalf(task.dtype) || task.HasLabels() || task.target_dtype != task.dtype ||
+      is_computed_(!IsHalf(task.dtype) || FormOf(task) != BinaryForm::kLogits || task.HasLabels() || task.target_dtype != task.dtype ||
                    (task.outputs.gradient != nullptr && task.gradient_dtype != task.dtype)),
       writes_directly_(task.gradient.IsDense() && KernelTakes(task.gradient_dtype)),
       kernel_(BinaryKernelFor(isa_slot_, FormOf(task), task.dtype, is_computed_)) {

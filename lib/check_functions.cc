@@ -9,7 +9,8 @@ namespace {
 
 inline xent_status CheckUnset(const char* name, bool is_unset) {
   XENT_REQUIRE(is_unset, XENT_UNSUPPORTED,
-               "options.%s is set; a function without targets knows scale, softcap, row_mask, masked_row and threads",
+               "options.%s is set; a function without targets knows scale, softcap, row_mask, masked_row, ignore_index, invalid_label "
+               "and threads",
                name);
   return XENT_OK;
 }

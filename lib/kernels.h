@@ -290,7 +290,8 @@ const MathKernels& MathKernelsFor(int isa);
 const TermKernels& TermKernelsFor(int isa);
 // type: u8, i8, u16, i16, i32, u32, i64.
 const LabelKernels& LabelKernelsFor(int isa, int type);
-// is_computed: targets and gradient are f64 for f64 inputs, else f32; else they have the inputs' type.
+// is_computed: targets and gradient are f64 for f64 inputs, else f32. Else they have the inputs' type: bf16 and f16
+// logits only.
 BinaryKernel BinaryKernelFor(int isa, BinaryForm form, Dtype dtype, bool is_computed);
 const InformationKernels& InformationKernelsFor(int isa);
 MapKernel MapKernelFor(int isa, Function function, Dtype dtype);

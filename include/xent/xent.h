@@ -710,8 +710,8 @@ XENT_API xent_status xent_sigmoid_cross_entropy(const xent_logits* logits, const
 /* The same of probabilities p:
  *     loss     = -w * (u t log(p) + (1 - t) log(1 - p))
  *     gradient =  w * ((1 - t) / (1 - p) - u t / p)
- * with options.log_rule where p is 0 or 1. Computed in f64, so that f32 results are rounded once; f64: loss 4, gradient 4
- * units in the last place (of the magnitudes of its terms). A p that is NaN or not in [0, 1] gives NaN, and is counted in
+ * with options.log_rule where p is 0 or 1. Errors in units in the last place: f32 loss 2 (of
+ * targets 0 and 1 0.5), gradient 3; f64 4 both; the gradient's of the magnitudes of its terms. A p that is NaN or not in [0, 1] gives NaN, and is counted in
  * outputs.outside. Prefer logits where there are any: a rounded p has lost what a confident one meant.
  * Everything else as xent_sigmoid_cross_entropy. Since: 0.1 */
 XENT_API xent_status xent_binary_cross_entropy(const xent_logits* probabilities, const xent_targets* targets,

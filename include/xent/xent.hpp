@@ -43,8 +43,18 @@ struct Float16 {
   uint16_t bits;
 };
 
+// Integers by their size and sign, so that long and long long both have a type.
 template <class T>
-struct DtypeOf;
+constexpr xent_dtype IntegerDtype() {
+  static_assert(std::is_integral_v<T> && !(sizeof(T) == 8 && std::is_unsigned_v<T>), "labels are u8 to u32 and i8 to i64");
+  if (sizeof(T) == 1) return std::is_signed_v<T> ? XENT_I8 : XENT_U8;
+  if (sizeof(T) == 2) return std::is_signed_v<T> ? XENT_I16 : XENT_U16;
+  if (sizeof(T) == 4) return std::is_signed_v<T> ? XENT_I32 : XENT_U32;
+  return XENT_I64;
+}
+
+template <class T>
+struct DtypeOf : std::integral_constant<xent_dtype, IntegerDtype<T>()> {};
 template <>
 struct DtypeOf<float> : std::integral_constant<xent_dtype, XENT_F32> {};
 template <>
@@ -53,20 +63,6 @@ template <>
 struct DtypeOf<BFloat16> : std::integral_constant<xent_dtype, XENT_BF16> {};
 template <>
 struct DtypeOf<Float16> : std::integral_constant<xent_dtype, XENT_F16> {};
-template <>
-struct DtypeOf<uint8_t> : std::integral_constant<xent_dtype, XENT_U8> {};
-template <>
-struct DtypeOf<int8_t> : std::integral_constant<xent_dtype, XENT_I8> {};
-template <>
-struct DtypeOf<uint16_t> : std::integral_constant<xent_dtype, XENT_U16> {};
-template <>
-struct DtypeOf<int16_t> : std::integral_constant<xent_dtype, XENT_I16> {};
-template <>
-struct DtypeOf<int32_t> : std::integral_constant<xent_dtype, XENT_I32> {};
-template <>
-struct DtypeOf<uint32_t> : std::integral_constant<xent_dtype, XENT_U32> {};
-template <>
-struct DtypeOf<int64_t> : std::integral_constant<xent_dtype, XENT_I64> {};
 
 // The type of a row's loss and log-sum-exp.
 template <class T>

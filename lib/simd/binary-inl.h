@@ -193,11 +193,13 @@ struct PowerOfFraction {
   hn::Vec<D> exponent;
 };
 
+// The two forms in f64 are functions of their own: they are long, and several loops call them.
+
 // alpha_t q^gamma times the loss, q = 1 - p_t = t sigma(-x) + (1 - t) sigma(x) (Lin et al. 2017; soft targets as
 // torchvision has them). q' / q = (1 - 2 t) sigma(x) sigma(-x) / q, so that no power below gamma is taken.
 struct FocalForm {
   template <class D>
-  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
+  HWY_NOINLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
     const auto zero = hn::Zero(d);
     const auto one = hn::Set(d, 1.0);
     const BinaryWeights<D> weights(d, terms, in);
@@ -226,7 +228,7 @@ struct FocalForm {
 // -(a log p + b log(1 - p)) and b / (1 - p) - a / p, after the terms' rule for what is too near 0 or 1.
 struct ProbabilitiesForm {
   template <class D>
-  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
+  HWY_NOINLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
     const auto one = hn::Set(d, 1.0);
     const BinaryWeights<D> weights(d, terms, in);
     const auto least = hn::Set(d, terms.clip);
@@ -251,6 +253,85 @@ struct ProbabilitiesForm {
     const auto nan = hn::Set(d, CanonicalNaN<double>());
     return {hn::IfThenElse(is_probability, hn::Add(loss, hn::Zero(d)), nan),
             hn::IfThenElse(is_probability, hn::IfThenZeroElse(is_clipped, gradient), nan)};
+  }
+};
+
+// The same of f32 without a clip, several times as fast: logarithms that are rounded to f32 (log-inl.h), of hard targets
+// only the one that counts; what the gradient divides by is in f32.
+struct ShortProbabilitiesForm {
+  template <class D>
+  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
+    if (sizeof(Lane<D>) == sizeof(double) || terms.clip > 0.0) return InWideForm<ProbabilitiesForm>()(d, terms, in);
+    if constexpr (sizeof(Lane<D>) == sizeof(float)) return Short(d, terms, in);
+    return {in.x, in.x};
+  }
+
+ private:
+  // log(p) where `of_p`, else log(1 - p). p in [0, 1]; f64 lanes of f32 numbers.
+  template <class DD>
+  static HWY_INLINE hn::Vec<DD> LogOfEither(DD dd, hn::Vec<DD> p, hn::Mask<DD> of_p) {
+    const hn::RebindToUnsigned<DD> du;
+    const auto one = hn::Set(dd, 1.0);
+    const auto rest = hn::Sub(one, p);
+    const auto y = hn::IfThenElse(of_p, p, rest);
+    const auto biased = BiasedForLog(dd, y, kShortLogLowBits);
+    const auto inverse = hn::BitCast(dd, hn::Sub(hn::Set(du, 2047ull << 52), hn::And(biased, hn::Set(du, 0xFFFull << 52))));
+    // 1 - p may have been rounded; 2^-k - 1 - p 2^-k is what it stands for.
+    const auto of_rest = hn::NegMulAdd(p, inverse, hn::Sub(inverse, one));
+    const auto f = hn::IfThenElse(of_p, hn::Sub(LogMantissa(dd, biased, kShortLogLowBits), one), of_rest);
+    const auto log = ShortLogOfParts(dd, f, LogExponent(dd, biased));
+    return hn::IfThenElse(hn::Eq(y, hn::Zero(dd)), hn::Set(dd, -std::numeric_limits<double>::infinity()), log);
+  }
+
+  // f32 lanes, by halves.
+  template <class D>
+  static HWY_INLINE hn::Vec<D> Log(D d, hn::Vec<D> p, hn::Vec<D> of_p) {
+#if HWY_TARGET == HWY_SCALAR
+    const hn::Rebind<double, D> dd;
+    const auto is_p = hn::Eq(hn::PromoteTo(dd, of_p), hn::Set(dd, 1.0));
+    return hn::Set(d, static_cast<float>(hn::GetLane(LogOfEither(dd, hn::PromoteTo(dd, p), is_p))));
+#else
+    const hn::Half<D> half;
+    const hn::Rebind<double, hn::Half<D>> dd;
+    const auto one = hn::Set(dd, 1.0);
+    const auto low = LogOfEither(dd, hn::PromoteTo(dd, hn::LowerHalf(half, p)),
+                                 hn::Eq(hn::PromoteTo(dd, hn::LowerHalf(half, of_p)), one));
+    const auto high = LogOfEither(dd, hn::PromoteTo(dd, hn::UpperHalf(half, p)),
+                                  hn::Eq(hn::PromoteTo(dd, hn::UpperHalf(half, of_p)), one));
+    return hn::Combine(d, hn::DemoteTo(half, high), hn::DemoteTo(half, low));
+#endif
+  }
+
+  template <class D>
+  static HWY_INLINE BinaryResult<D> Short(D d, const BinaryTerms& terms, const BinaryElement<D>& in) {
+    const auto zero = hn::Zero(d);
+    const auto one = hn::Set(d, 1.0f);
+    const auto p = hn::Abs(in.x);  // -0 is 0
+    const auto is_probability = hn::And(hn::Ge(in.x, zero), hn::Le(in.x, one));
+    const auto least_log = hn::Set(d, static_cast<float>(terms.least_log));
+    const auto at_least = [&](hn::Vec<D> log) HWY_ATTR { return hn::IfThenElse(hn::Lt(log, least_log), least_log, log); };
+    const BinaryWeights<D> weights(d, terms, in);
+    const auto inside = hn::IfThenElse(is_probability, p, one);
+    const auto is_one = hn::Eq(weights.t, one);
+    const auto is_soft = hn::Not(hn::Or(is_one, hn::Eq(weights.t, zero)));
+    // Target 1 has log p, any other log(1 - p).
+    const auto first = at_least(Log(d, inside, hn::IfThenElseZero(is_one, one)));
+    auto loss = TimesFactor(d, hn::IfThenElse(is_one, weights.a, weights.b), first);
+    if (!hn::AllFalse(d, is_soft)) {
+      const auto second = TimesFactor(d, weights.a, at_least(Log(d, inside, one)));
+      loss = hn::IfThenElse(is_soft, hn::Add(loss, second), loss);
+    }
+    const auto rest = hn::Sub(one, inside);
+    const auto per = [&](hn::Vec<D> weight, hn::Vec<D> probability) HWY_ATTR {
+      return hn::IfThenZeroElse(hn::Eq(weight, zero), hn::Div(weight, probability));
+    };
+    auto gradient = hn::Sub(per(weights.b, rest), per(weights.a, inside));
+    if (terms.least_product > 0.0) {
+      const auto product = hn::Max(hn::Mul(inside, rest), hn::Set(d, static_cast<float>(terms.least_product)));
+      gradient = hn::Div(hn::NegMulAdd(weights.a, rest, hn::Mul(weights.b, inside)), product);
+    }
+    const auto nan = hn::Set(d, CanonicalNaN<float>());
+    return {hn::IfThenElse(is_probability, hn::Sub(zero, loss), nan), hn::IfThenElse(is_probability, gradient, nan)};
   }
 };
 

@@ -33,15 +33,17 @@ class BinaryRun {
   HWY_INLINE explicit BinaryRun(const BinaryTerms& terms)
       : terms_(terms), has_ignored_(terms.ignored == terms.ignored) {}
 
+  // Elements [first, end), step by step. A step that is cut is run in copies that have a whole one.
   template <bool kGradient, bool kStream>
-  HWY_INLINE void Run(const Arrays& at, int64_t first, int64_t n) {
-    int64_t i = first;
-    for (; i + kStep <= n; i += kStep) {
-      PrefetchStep(at.x + i);
-      PrefetchStep(at.targets + i);
-      sum_.Add([&](int64_t v) HWY_ATTR { return Element<kGradient, kStream>(at, i + v * LanesOf<C>()); });
+  HWY_INLINE void Run(const Arrays& at, int64_t first, int64_t end) {
+    Part part;
+    for (int64_t i = first; i < end; i += kStep) {
+      const int64_t count = std::min(kStep, end - i);
+      const bool is_cut = count < kStep;
+      if (HWY_UNLIKELY(is_cut)) Copy(at, i, count, &part);
+      Step<kGradient, kStream>(is_cut ? part.at : at, is_cut ? 0 : i, count);
+      if (HWY_UNLIKELY(is_cut)) CopyBack(part, i, count, at);
     }
-    if (i < n) RunPart<kGradient>(at, i, n - i);
   }
 
   // Adds what was run to the sums, and begins anew.
@@ -59,26 +61,48 @@ class BinaryRun {
   }
 
  private:
-  // As many elements as a step has at most, in copies that have a whole step.
-  template <bool kGradient>
-  HWY_INLINE void RunPart(const Arrays& at, int64_t first, int64_t count) {
-    const PaddedStep<T> x(at.x + first, count);
-    const PaddedStep<U> targets(at.targets + first, count);
-    const auto copy = [&](const C* from, C* to) {
-      if (from == nullptr) return static_cast<const C*>(nullptr);
-      std::memcpy(to, from + first, static_cast<size_t>(count) * sizeof(C));
-      return static_cast<const C*>(to);
+  struct Part {
+    Arrays at;
+    T x[kStep];
+    U targets[kStep];
+    C weight[kStep];
+    C pos_weight[kStep];
+    C upstream[kStep];
+    C loss[kStep];
+    U gradient[kStep];
+  };
+
+  // What is padded with is a 0 with the target 0.
+  static void Copy(const Arrays& at, int64_t first, int64_t count, Part* part) {
+    const auto copy = [&](const auto* from, auto* to) {
+      std::memset(static_cast<void*>(to), 0, sizeof(*to) * kStep);
+      if (from == nullptr) return static_cast<decltype(to)>(nullptr);
+      std::memcpy(static_cast<void*>(to), from + first, static_cast<size_t>(count) * sizeof(*to));
+      return to;
     };
-    C copies[3][kStep] = {};
-    C losses[kStep];
-    U gradients[kStep];
-    const Arrays part = {x.values, targets.values, copy(at.weight, copies[0]), copy(at.pos_weight, copies[1]),
-                         copy(at.upstream, copies[2]), losses, gradients};
-    for (int64_t v = 0; v < kStepVectors<C>; ++v) Element<kGradient, false>(part, v * LanesOf<C>());
-    if (terms_.ignored == 0.0) ignored_ -= kStep - count;  // what was padded with
-    std::fill(losses + count, losses + kStep, C(0));
-    if (at.loss != nullptr) std::memcpy(at.loss + first, losses, static_cast<size_t>(count) * sizeof(C));
-    if constexpr (kGradient) std::memcpy(at.gradient + first, gradients, static_cast<size_t>(count) * sizeof(U));
+    part->at = {copy(at.x, part->x), copy(at.targets, part->targets), copy(at.weight, part->weight),
+                copy(at.pos_weight, part->pos_weight), copy(at.upstream, part->upstream), part->loss, part->gradient};
+  }
+
+  static void CopyBack(const Part& part, int64_t first, int64_t count, const Arrays& at) {
+    const size_t n = static_cast<size_t>(count);
+    if (at.loss != nullptr) std::memcpy(at.loss + first, part.loss, n * sizeof(C));
+    if (at.gradient != nullptr) std::memcpy(static_cast<void*>(at.gradient + first), part.gradient, n * sizeof(U));
+  }
+
+  // A step, of which `count` elements are some.
+  template <bool kGradient, bool kStream>
+  HWY_INLINE void Step(const Arrays& at, int64_t i, int64_t count) {
+    alignas(64) C losses[kStep];
+    PrefetchStep(at.x + i);
+    PrefetchStep(at.targets + i);
+    for (int64_t v = 0; v < kStepVectors<C>; ++v) {
+      hn::Store(Element<kGradient, kStream>(at, i + v * LanesOf<C>()), Tag<C>(), losses + v * LanesOf<C>());
+    }
+    if (HWY_UNLIKELY(count < kStep)) {
+      std::fill(losses + count, losses + kStep, C(0));
+      if (terms_.ignored == 0.0) ignored_ -= kStep - count;
+    }
     sum_.Add(StepFrom(losses));
   }
 
@@ -113,7 +137,7 @@ class BinaryRun {
       result.loss = hn::IfThenZeroElse(is_ignored, result.loss);
       if constexpr (kGradient) result.gradient = hn::IfThenZeroElse(is_ignored, result.gradient);
     }
-    if constexpr (std::is_same_v<Form, InWideForm<ProbabilitiesForm>>) {
+    if constexpr (std::is_same_v<Form, ShortProbabilitiesForm>) {
       const auto is_inside = hn::Or(is_ignored, hn::And(hn::Ge(x, zero), hn::Le(x, one)));
       outside_ += LanesOf<C>() - static_cast<int64_t>(hn::CountTrue(d, is_inside));
     }
@@ -139,13 +163,15 @@ void RunBinary(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* s
                              static_cast<U*>(piece.gradient)};
   const BinaryTerms own = terms;  // Copies that nobody else can see stay in registers.
   Run run(own);
-  const bool stream = piece.stream && at.gradient != nullptr && ElementsToAlignment(at.gradient) == 0;
+  // The other forms take so long that memory is not what they wait for.
+  constexpr bool kMayStream = std::is_same_v<Form, LogitsForm>;
+  const bool stream = kMayStream && piece.stream && at.gradient != nullptr && ElementsToAlignment(at.gradient) == 0;
   for (int64_t first = 0; first < piece.n; first += kBinaryBlock) {
     const int64_t end = std::min(first + kBinaryBlock, piece.n);
     if (at.gradient == nullptr) {
       run.template Run<false, false>(at, first, end);
     } else if (stream) {
-      run.template Run<true, true>(at, first, end);
+      run.template Run<true, kMayStream>(at, first, end);
     } else {
       run.template Run<true, false>(at, first, end);
     }
@@ -159,19 +185,16 @@ struct BinaryRow {
 };
 
 template <class Form>
-constexpr BinaryRow BinaryOf(bool is_computed) {
-  return is_computed ? BinaryRow{{RunBinary<Form, float, float>, RunBinary<Form, double, double>,
-                                  RunBinary<Form, BF16, float>, RunBinary<Form, F16, float>}}
-                     : BinaryRow{{RunBinary<Form, float, float>, RunBinary<Form, double, double>,
-                                  RunBinary<Form, BF16, BF16>, RunBinary<Form, F16, F16>}};
+constexpr BinaryRow Computed() {
+  return {{RunBinary<Form, float, float>, RunBinary<Form, double, double>, RunBinary<Form, BF16, float>,
+           RunBinary<Form, F16, float>}};
 }
 
 BinaryKernel ChooseBinary(BinaryForm form, Dtype dtype, bool is_computed) {
-  static constexpr BinaryRow kRows[][2] = {
-      {BinaryOf<LogitsForm>(false), BinaryOf<LogitsForm>(true)},
-      {BinaryOf<InWideForm<FocalForm>>(false), BinaryOf<InWideForm<FocalForm>>(true)},
-      {BinaryOf<InWideForm<ProbabilitiesForm>>(false), BinaryOf<InWideForm<ProbabilitiesForm>>(true)}};
-  return kRows[static_cast<int>(form)][is_computed ? 1 : 0].of_dtype[static_cast<int>(dtype)];
+  static constexpr BinaryRow kComputed[] = {Computed<LogitsForm>(), Computed<InWideForm<FocalForm>>(),
+                                            Computed<ShortProbabilitiesForm>()};
+  static constexpr BinaryRow kStored = {{nullptr, nullptr, RunBinary<LogitsForm, BF16, BF16>, RunBinary<LogitsForm, F16, F16>}};
+  return (is_computed ? kComputed[static_cast<int>(form)] : kStored).of_dtype[static_cast<int>(dtype)];
 }
 
 }  // namespace HWY_NAMESPACE

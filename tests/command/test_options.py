@@ -200,7 +200,7 @@ class Options(CommandCase):
         cases = [(["--class-weight", "short.npy"], "--class-weight", "(6,)", "(11,)"),
                  (["--row-weight", "short.npy"], "--row-weight", "(6,)", "(7,)"),
                  (["--row-weight", "words.npy"], "--row-weight", "i4"),
-                 (["--row-mask", "short.npy"], "--row-mask", "f8"), (["--axis", "2"], "--axis", "2 dimensions"),
+                 (["--row-mask", "short.npy"], "--row-mask", "f8"), 
                  (["--class-weight", "none.npy"], "--class-weight", "none.npy")]
         for flags, *words in cases:
             with self.subTest(flags):

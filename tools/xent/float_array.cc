@@ -24,8 +24,10 @@ xent_dtype FloatType(const NpyArray& array, bool bf16, const char* what) {
   if (type.kind == 'f' && type.size == 2) return XENT_F16;
   if (type.kind == 'f' && type.size == 4) return XENT_F32;
   if (type.kind == 'f' && type.size == 8) return XENT_F64;
-  throw RunError(fmt::format("{} has elements '{}'; {} must be f2, f4 or f8{}", array.subject(), type.Text(), what,
-                             IsWord(type) ? ", or bfloat16 words with --bf16" : ""));
+  const bool is_integer = type.kind == 'b' || type.kind == 'i' || type.kind == 'u';
+  throw RunError(fmt::format("{} has elements '{}'; {} must be f2, f4 or f8{}{}", array.subject(), type.Text(), what,
+                             IsWord(type) ? ", or bfloat16 words with --bf16" : "",
+                             is_integer ? " (save x.astype(numpy.float32))" : ""));
 }
 
 }  // namespace xent_command

@@ -175,8 +175,16 @@ void RunLoss(const LossOptions& options, bool json) {
     };
     refuse("--focal", options.settings.focal_gamma != 0);
     refuse("--smooth-others", options.settings.smoothing == XENT_SMOOTHING_OTHERS);
+    refuse("--ignore-index", options.settings.ignore_index != xent_softmax_options_default().ignore_index);
     refuse("--probability", options.probability.has_value());
     refuse("--log-probability", options.log_probability.has_value());
+  }
+  if (options.settings.label_smoothing == 0) {
+    const auto refuse = [](const char* flag, bool is_given) {
+      if (is_given) throw UsageError(fmt::format("{} is given without --label-smoothing", flag));
+    };
+    refuse("--smooth-others", options.settings.smoothing == XENT_SMOOTHING_OTHERS);
+    refuse("--live-classes", options.settings.live_classes != 0);
   }
   RefuseSharedPaths(InputPaths(options), OutputPaths(options));
   CapIsa(options.isa);

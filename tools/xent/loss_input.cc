@@ -59,7 +59,7 @@ Logits::Logits(const std::string& path, bool bf16, int64_t axis, const char* arg
   const int64_t rank = static_cast<int64_t>(shape().size());
   if (rank == 0) throw RunError(array_.subject() + " has 0 dimensions; it must have 1 or more, one of them the classes");
   if (axis < -rank || axis >= rank) {
-    throw RunError(fmt::format("--axis is {}; {} has {} dimension{}", axis, array_.subject(), rank, rank == 1 ? "" : "s"));
+    throw UsageError(fmt::format("--axis is {}; {} has {} dimension{}", axis, array_.subject(), rank, rank == 1 ? "" : "s"));
   }
   axis_ = static_cast<size_t>(axis < 0 ? axis + rank : axis);
   for (size_t i = 0; i < shape().size(); ++i) {
@@ -74,7 +74,7 @@ Labels::Labels(const std::string& path, const Logits& logits) : array_("LABELS",
   if (shape.size() == 1 && logits.row_shape().size() == 1 && shape[0] != logits.rows()) {
     throw RunError(fmt::format("{} has {} labels; LOGITS has {} rows", array_.subject(), shape[0], logits.rows()));
   }
-  RequireShape(array_, logits.row_shape(), "one label per row");
+  RequireShape(array_, logits.row_shape(), "one label per row; --axis says where the classes are");
   if (array_.header().type.kind == 'u' && array_.header().type.size == 8) ConvertU64();
 }
 
