@@ -12,6 +12,7 @@
 #include "function_workload.h"
 #include "machine.h"
 #include "measure.h"
+#include "binary_workload.h"
 #include "report.h"
 #include "roofs.h"
 #include "shapes.h"
@@ -22,7 +23,7 @@ namespace xent_bench {
 namespace {
 
 struct Options {
-  std::vector<std::string> shapes, dtypes = {"f32", "bf16", "f16", "f64"}, modes, functions, isas = {"best"},
+  std::vector<std::string> shapes, dtypes = {"f32", "bf16", "f16", "f64"}, modes, functions, losses, isas = {"best"},
       variants = {"plain"};
   std::vector<int> threads;
   int64_t elements = 1 << 24;
@@ -42,6 +43,10 @@ void Declare(Options* o, CLI::App* app) {
   app->add_option("--dtypes", o->dtypes, "f32, bf16, f16, f64; default: all")->delimiter(',');
   app->add_option("--modes", o->modes, "loss, gradient, gradient_in_place; default: all")->delimiter(',');
   app->add_option("--functions", o->functions, "arrays instead of softmax: names of xent_map's functions, or 'all'")
+      ->delimiter(',');
+  app->add_option("--losses", o->losses,
+                  "binary losses and measures instead of softmax: sigmoid, focal, probabilities, entropy, "
+                  "entropy_of_logits, kl, kl_of_logits, or 'all'; with --modes loss and gradient")
       ->delimiter(',');
   app->add_option("--elements", o->elements, "of an array; default: 16777216")->check(CLI::PositiveNumber);
   app->add_option("--threads", o->threads, "thread counts; default: 1 and all processors")->delimiter(',');
@@ -175,9 +180,31 @@ std::vector<MakeWorkload> FunctionCases(const Options& o, int threads, size_t fo
   return cases;
 }
 
+std::vector<MakeWorkload> BinaryCases(const Options& o, int threads, size_t footprint) {
+  if (o.inputs != "normal") Fail("binary losses have normal inputs only");
+  std::vector<MakeWorkload> cases;
+  for (const std::string& text : o.losses) {
+    const size_t before = cases.size();
+    for (int kind = 0; BinaryKindName(kind) != nullptr; ++kind) {
+      if (text != "all" && text != BinaryKindName(kind)) continue;
+      for (const Dtype& dtype : ChosenDtypes(o)) {
+        for (const Mode mode : ChosenModes(o)) {
+          if (mode == Mode::kGradientInPlace) continue;
+          const int64_t n = o.warm ? FitToCache(o.elements, dtype.value, threads) / 2 : o.elements;
+          const BinaryCase c = {static_cast<BinaryKind>(kind), mode == Mode::kGradient, dtype, n, threads, o.huge_pages, footprint};
+          cases.push_back([c] { return std::make_unique<BinaryWorkload>(c); });
+        }
+      }
+    }
+    if (cases.size() == before) Fail("'" + text + "' is no binary loss");
+  }
+  return cases;
+}
+
 // In the order in which they are measured.
 std::vector<MakeWorkload> Cases(const Options& o, int threads) {
   const size_t footprint = o.warm ? 0 : 4 * LastLevelCacheBytes();
+  if (!o.losses.empty()) return BinaryCases(o, threads, footprint);
   return o.functions.empty() ? SoftmaxCases(o, threads, footprint) : FunctionCases(o, threads, footprint);
 }
 
@@ -198,7 +225,7 @@ int Main(const Options& o) {
   Run run = {o.json       ? Format::kJson
              : o.markdown ? Format::kMarkdown
                           : Format::kText,
-             !o.functions.empty(),
+             !o.functions.empty() || !o.losses.empty(),
              o.warm,
              o.rounds,
              Inputs::kNormal,
