@@ -221,6 +221,11 @@ xent_status xent_token_logprob(const xent_logits* logits, const void* tokens, xe
   return status != XENT_OK ? status : RunWithoutTargets(&task);
 }
 
+xent_status xent_binary_options_preset(xent_preset preset, int32_t has_probabilities, xent_dtype dtype,
+                                       xent_binary_options* options) {
+  return xent::FillBinaryPreset(preset, has_probabilities, dtype, options);
+}
+
 xent_status xent_sigmoid_cross_entropy(const xent_logits* logits, const xent_targets* targets,
                                        const xent_binary_options* options, const xent_binary_outputs* outputs) {
   return RunBinary(xent::BinaryForm::kLogits, "logits", logits, targets, options, outputs);

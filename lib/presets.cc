@@ -36,4 +36,25 @@ xent_status FillPreset(xent_preset preset, xent_target_kind kind, xent_softmax_o
   return XENT_OK;
 }
 
+xent_status FillBinaryPreset(xent_preset preset, int32_t has_probabilities, xent_dtype dtype,
+                             xent_binary_options* options) {
+  XENT_REQUIRE(preset >= XENT_PRESET_TORCH && preset <= XENT_PRESET_SKLEARN, XENT_INVALID_ARGUMENT,
+               "preset is %" PRId32 "; it is no xent_preset", preset);
+  XENT_REQUIRE(has_probabilities == 0 || has_probabilities == 1, XENT_INVALID_ARGUMENT,
+               "has_probabilities is %" PRId32 "; it is 0 or 1", has_probabilities);
+  XENT_REQUIRE(dtype == XENT_F32 || dtype == XENT_F64, XENT_INVALID_ARGUMENT,
+               "dtype is %" PRId32 "; XENT_F32 and XENT_F64 are allowed", dtype);
+  XENT_REQUIRE(options != nullptr, XENT_INVALID_ARGUMENT, "options is NULL");
+  XENT_REQUIRE(has_probabilities == 0 || (preset != XENT_PRESET_ONNX && preset != XENT_PRESET_OPTAX), XENT_UNSUPPORTED,
+               "preset is %" PRId32 "; that library has no loss of probabilities", preset);
+  *options = xent_binary_options_default();
+  options->ignore_index = std::numeric_limits<int64_t>::min();
+  if (preset == XENT_PRESET_OPTAX) options->reduction = XENT_REDUCTION_NONE;
+  if (has_probabilities == 0) return XENT_OK;
+  options->log_rule = preset == XENT_PRESET_TORCH ? XENT_LOG_CLAMP : XENT_LOG_EPSILON;
+  if (preset == XENT_PRESET_KERAS) options->epsilon = 1e-7;
+  if (preset == XENT_PRESET_SKLEARN) options->epsilon = dtype == XENT_F64 ? 0x1p-52 : 0x1p-23;
+  return XENT_OK;
+}
+
 }  // namespace xent

@@ -484,6 +484,26 @@ TEST(Binary, EmptyMeansFollowThePolicy) {
   EXPECT_EQ(MustRunBinary(none).total, 0);
 }
 
+TEST(BinaryPresets, SayWhatTheLibrariesDo) {
+  xent_binary_options options;
+  ASSERT_EQ(xent_binary_options_preset(XENT_PRESET_TORCH, 1, XENT_F32, &options), XENT_OK);
+  EXPECT_TRUE(options.log_rule == XENT_LOG_CLAMP && options.reduction == XENT_REDUCTION_MEAN);
+  ASSERT_EQ(xent_binary_options_preset(XENT_PRESET_TORCH, 0, XENT_F32, &options), XENT_OK);
+  EXPECT_EQ(options.log_rule, XENT_LOG_EXACT);
+  ASSERT_EQ(xent_binary_options_preset(XENT_PRESET_KERAS, 1, XENT_F32, &options), XENT_OK);
+  EXPECT_EQ(options.epsilon, 1e-7);
+  ASSERT_EQ(xent_binary_options_preset(XENT_PRESET_SKLEARN, 1, XENT_F32, &options), XENT_OK);
+  EXPECT_EQ(options.epsilon, 0x1p-23);
+  ASSERT_EQ(xent_binary_options_preset(XENT_PRESET_OPTAX, 0, XENT_F64, &options), XENT_OK);
+  EXPECT_EQ(options.reduction, XENT_REDUCTION_NONE);
+  EXPECT_EQ(xent_binary_options_preset(XENT_PRESET_OPTAX, 1, XENT_F32, &options), XENT_UNSUPPORTED);
+  EXPECT_EQ(xent_binary_options_preset(XENT_PRESET_ONNX, 1, XENT_F32, &options), XENT_UNSUPPORTED);
+  EXPECT_EQ(xent_binary_options_preset(0, 0, XENT_F32, &options), XENT_INVALID_ARGUMENT);
+  EXPECT_EQ(xent_binary_options_preset(XENT_PRESET_TORCH, 2, XENT_F32, &options), XENT_INVALID_ARGUMENT);
+  EXPECT_EQ(xent_binary_options_preset(XENT_PRESET_TORCH, 0, XENT_F16, &options), XENT_INVALID_ARGUMENT);
+  EXPECT_EQ(xent_binary_options_preset(XENT_PRESET_TORCH, 0, XENT_F32, nullptr), XENT_INVALID_ARGUMENT);
+}
+
 // ---- equal bits
 
 void ExpectSameElements(const BinaryProblem& a, const BinaryResults& of_a, const BinaryProblem& b, const BinaryResults& of_b,

@@ -643,6 +643,19 @@ static inline xent_binary_options xent_binary_options_default(void) {
   return options;
 }
 
+/* The defaults, changed so that values and denominators are those of another library, for logits or (has_probabilities 1)
+ * for probabilities of this dtype, XENT_F32 or XENT_F64:
+ *   TORCH    binary_cross_entropy_with_logits; binary_cross_entropy: logarithms clamped
+ *   KERAS    BinaryCrossentropy: of probabilities clipped by 1e-7
+ *   ONNX     as TORCH of logits (it has no operator of its own, and no rule for probabilities)
+ *   OPTAX    sigmoid_binary_cross_entropy: no reduction; of logits only
+ *   SKLEARN  log_loss of two classes: probabilities clipped by the dtype's epsilon, 2^-23 or 2^-52; a weighted mean divides
+ *            by the sum of the weights, which is for the caller to give (XENT_ELEMENTS_GIVEN)
+ * Reads: nothing. Writes: *options. Aliases: none. Threads: any.
+ * Errors: XENT_INVALID_ARGUMENT; XENT_UNSUPPORTED: ONNX and OPTAX have no loss of probabilities. Since: 0.1 */
+XENT_API xent_status xent_binary_options_preset(xent_preset preset, int32_t has_probabilities, xent_dtype dtype,
+                                                xent_binary_options* options);
+
 /* Where results go. NULL: not computed, at no cost. */
 typedef struct xent_binary_outputs {
   int32_t struct_size;       /* sizeof(xent_binary_outputs) */

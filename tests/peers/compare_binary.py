@@ -132,7 +132,7 @@ def torch_report(library):
 
         p = np.clip(sigmoid(x.astype("f8")), 0, 1).astype(dtype)
         call, loss, slopes = xent.binary_call(library, p, t, probabilities=True, reduction=reduction,
-                                              log_rule=xent.CLAMP, arrays={"element_weight": w})
+                                              arrays={"element_weight": w})
         call()
         exact, gradient, size = probabilities_exactly(p, t, w)
         peer, peer_slopes = run(lambda p, t, w: functional.binary_cross_entropy(
@@ -164,7 +164,7 @@ def optax_report(library):
                                                         (0, 0.5, 2)):
         x, hard, mixed = draw(random, shape, spread)
         x, t = x.astype("f4"), (mixed if soft else hard).astype("f4")
-        call, loss, slopes = xent.binary_call(library, x, t, reduction=xent.NONE, focal_gamma=gamma, arrays={})
+        call, loss, slopes = xent.binary_call(library, x, t, preset=xent.OPTAX, focal_gamma=gamma, arrays={})
         call()
         if gamma:
             def function(x, t=t, gamma=gamma):
@@ -195,8 +195,8 @@ def scikit_report(library):
         if extreme:
             p[:3] = 0, 1, 1e-20
         w = random.uniform(0.5, 2, rows) if weighted else np.ones(rows)
-        call, _, _ = xent.binary_call(library, p[:, None].copy(), t[:, None].copy(), probabilities=True, log_rule=xent.EPSILON,
-                                      epsilon=2.0**-52, denominator=2, denominator_value=w.sum(),
+        call, _, _ = xent.binary_call(library, p[:, None].copy(), t[:, None].copy(), probabilities=True, preset=xent.SKLEARN,
+                                      denominator=2, denominator_value=w.sum(),
                                       arrays={"row_weight": w})
         clipped = np.clip(p, 2.0**-52, 1 - 2.0**-52).astype(Wide)
         exact = -(w * (times(t, np.log(clipped)) + times(1 - t, np.log1p(-clipped)))).sum() / w.sum()

@@ -104,10 +104,10 @@ def matrix(x):
     return Logits(x.ctypes.data, {"f4": 1, "f8": 2}[x.dtype.str[1:]], 0, x.shape[0], x.shape[1], 1, x.shape[1], 1, 1)
 
 
-def binary_call(library, x, t, probabilities=False, gradient=True, arrays=None, **settings):
+def binary_call(library, x, t, probabilities=False, gradient=True, arrays=None, preset=TORCH, **settings):
     """A function that makes the call, and its total, losses and gradient. x, t: matrices of one type."""
-    options = BinaryOptions(struct_size=ctypes.sizeof(BinaryOptions), ignore_index=-100, ignore_target=float("nan"),
-                            upstream=1, pos_weight=1, focal_alpha=-1)
+    options = BinaryOptions()
+    library.check(library.library.xent_binary_options_preset(preset, int(probabilities), matrix(x).dtype, byref(options)))
     for name, value in settings.items():
         setattr(options, name, value)
     kept = {name: np.ascontiguousarray(value, x.dtype) for name, value in (arrays or {}).items()}
