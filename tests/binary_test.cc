@@ -12,6 +12,7 @@
 #include "support/binary.h"
 #include "support/every_isa.h"
 #include "support/runner.h"
+#include "xent/xent.hpp"
 
 namespace xent_test {
 namespace {
@@ -502,6 +503,34 @@ TEST(BinaryPresets, SayWhatTheLibrariesDo) {
   EXPECT_EQ(xent_binary_options_preset(XENT_PRESET_TORCH, 2, XENT_F32, &options), XENT_INVALID_ARGUMENT);
   EXPECT_EQ(xent_binary_options_preset(XENT_PRESET_TORCH, 0, XENT_F16, &options), XENT_INVALID_ARGUMENT);
   EXPECT_EQ(xent_binary_options_preset(XENT_PRESET_TORCH, 0, XENT_F32, nullptr), XENT_INVALID_ARGUMENT);
+}
+
+TEST(BinaryWrapper, GivesWhatTheCallGivesAndThrowsItsErrors) {
+  const BinaryProblem problem = MixedProblem(XENT_F32, XENT_F32, 5, 7, 1);
+  std::vector<float> x(35), t(35), loss(35), gradient(35);
+  std::vector<long long> labels(35);
+  for (int64_t i = 0; i < 35; ++i) {
+    x[static_cast<size_t>(i)] = static_cast<float>(problem.Input(i));
+    t[static_cast<size_t>(i)] = static_cast<float>(problem.Target(i));
+    labels[static_cast<size_t>(i)] = i % 2;
+  }
+  const BinaryResults expected = MustRunBinary(problem);
+  xent::BinaryOutputs<float> outputs;
+  outputs.loss = loss;
+  outputs.gradient = gradient;
+  EXPECT_EQ(xent::SigmoidCrossEntropy(xent::Logits<float>(x, 5, 7), t, {}, outputs), expected.total);
+  EXPECT_EQ(std::memcmp(gradient.data(), expected.gradient.data(), expected.gradient.size()), 0);
+  EXPECT_EQ(std::memcmp(loss.data(), expected.loss.data(), expected.loss.size()), 0);
+  EXPECT_GT(xent::SigmoidCrossEntropy(xent::Logits<float>(x, 5, 7), labels), 0);
+  std::vector<double> p(35, 0.25);
+  EXPECT_NEAR(xent::BinaryCrossEntropy(xent::Logits<double>(p, 5, 7), std::vector<double>(35, 1.0)), std::log(4.0), 1e-15);
+  t.pop_back();
+  try {
+    xent::SigmoidCrossEntropy(xent::Logits<float>(x, 5, 7), t);
+    FAIL() << "too few targets were taken";
+  } catch (const xent::Error& error) {
+    EXPECT_NE(std::string(error.what()).find("targets has 34 elements; 35"), std::string::npos) << error.what();
+  }
 }
 
 // ---- equal bits

@@ -188,6 +188,60 @@ double SoftmaxCrossEntropy(const Logits<T>& logits, const DenseTargets<U>& targe
   return internal::CrossEntropy(logits, xent_targets_dense(data, DtypeOf<U>::value), options, wanted);
 }
 
+// The options of the binary losses with their defaults.
+struct BinaryOptions : xent_binary_options {
+  BinaryOptions() : xent_binary_options(xent_binary_options_default()) {}
+};
+
+// What is to be computed: views that are left empty are not.
+template <class T>
+struct BinaryOutputs {
+  View<RowType<T>> loss;
+  View<T> gradient;
+  int64_t* counted = nullptr;
+  int64_t* ignored = nullptr;
+  int64_t* outside = nullptr;  // of probabilities
+};
+
+namespace internal {
+// A target for each element: integers are labels, anything else is dense.
+template <class T, class TargetView, class Function>
+double BinaryCrossEntropy(Function function, const Logits<T>& inputs, const TargetView& targets,
+                          const BinaryOptions& options, const BinaryOutputs<T>& wanted) {
+  using U = std::remove_cv_t<std::remove_pointer_t<decltype(targets.data())>>;
+  const std::size_t rows = inputs.rows() > 0 ? static_cast<std::size_t>(inputs.rows()) : 0;
+  const std::size_t elements = rows > 0 ? rows * static_cast<std::size_t>(inputs.matrix().classes) : 0;
+  DataOfSize(View<const T>(static_cast<const T*>(inputs.matrix().data), inputs.size()), inputs.extent(), "inputs");
+  const U* const data = DataOfSize(View<const U>(targets), elements, "targets");
+  const xent_targets t = std::is_integral_v<U> ? xent_targets_labels(data, DtypeOf<U>::value)
+                                               : xent_targets_dense(data, DtypeOf<U>::value);
+  double total = 0.0;
+  xent_binary_outputs outputs = xent_binary_outputs_none();
+  outputs.total = &total;
+  outputs.loss = DataOfSize(wanted.loss, elements, "loss");
+  outputs.gradient = DataOfSize(wanted.gradient, inputs.extent(), "gradient");
+  outputs.counted = wanted.counted;
+  outputs.ignored = wanted.ignored;
+  outputs.outside = wanted.outside;
+  ThrowIfFailed(function(&inputs.matrix(), &t, &options, &outputs));
+  return total;
+}
+}  // namespace internal
+
+// The reduced loss of logits; see xent_sigmoid_cross_entropy. Throws Error.
+template <class T, class TargetView>
+double SigmoidCrossEntropy(const Logits<T>& logits, const TargetView& targets, const BinaryOptions& options = {},
+                           const BinaryOutputs<T>& wanted = {}) {
+  return internal::BinaryCrossEntropy(xent_sigmoid_cross_entropy, logits, targets, options, wanted);
+}
+
+// The same of probabilities; see xent_binary_cross_entropy.
+template <class T, class TargetView>
+double BinaryCrossEntropy(const Logits<T>& probabilities, const TargetView& targets, const BinaryOptions& options = {},
+                          const BinaryOutputs<T>& wanted = {}) {
+  return internal::BinaryCrossEntropy(xent_binary_cross_entropy, probabilities, targets, options, wanted);
+}
+
 // The options of xent_map with their defaults.
 struct MapOptions : xent_map_options {
   MapOptions() : xent_map_options(xent_map_options_default()) {}
