@@ -12,6 +12,7 @@
 #include "lib/presets.h"
 #include "lib/softmax_backward.h"
 #include "lib/softmax_loss.h"
+#include "lib/softmax_stream.h"
 #include "lib/targets.h"
 #include "xent/xent.h"
 
@@ -79,6 +80,20 @@ xent_status RunBinary(xent::BinaryForm form, const char* name, const xent_logits
   status = xent::CheckBinaryCount(task);
   if (status != XENT_OK) return status;
   return xent::BinaryLoss(task, team) ? XENT_OK : RunnerFailed();
+}
+
+xent::Team TeamOf(const xent::StreamTask& task) {
+  const xent_softmax_options& options = task.whole.options;
+  return xent::ChooseTeam(options.num_threads, options.runner, task.slice.rows * task.slice.classes);
+}
+
+// Once the labels have been looked at.
+xent_status RunStream(xent::StreamTask* task, bool (*run)(const xent::StreamTask& task, const xent::Team& team)) {
+  const xent::Team team = TeamOf(*task);
+  if (!xent::CountTargets(team, &task->whole)) return RunnerFailed();
+  const xent_status status = xent::CheckTargetCount(task->whole);
+  if (status != XENT_OK) return status;
+  return run(*task, team) ? XENT_OK : RunnerFailed();
 }
 
 xent_status RunnerFailed() {
@@ -163,6 +178,56 @@ xent_status xent_softmax_cross_entropy(const xent_logits* logits, const xent_tar
 
 xent_status xent_softmax_options_preset(xent_preset preset, xent_target_kind kind, xent_softmax_options* options) {
   return xent::FillPreset(preset, kind, options);
+}
+
+xent_status xent_softmax_begin(int64_t rows, xent_row_state* states, double* label_logits) {
+  const xent_status status = xent::CheckStreamArrays(rows, "states", states, "label_logits", label_logits);
+  if (status == XENT_OK) xent::BeginStates(rows, reinterpret_cast<xent::RowState*>(states), label_logits);
+  return status;
+}
+
+xent_status xent_softmax_push(const xent_logits* slice, int64_t first_class, const xent_targets* labels,
+                              const xent_softmax_options* options, xent_row_state* states, double* label_logits) {
+  const xent::FpEnvironment environment;
+  xent::StreamTask task;
+  const xent_status status = xent::CheckStreamSlice(slice, first_class, INT64_MAX, states, label_logits, labels, options,
+                                                    nullptr, nullptr, &task);
+  if (status != XENT_OK) return status;
+  return xent::PushClasses(task, TeamOf(task)) ? XENT_OK : RunnerFailed();
+}
+
+xent_status xent_softmax_merge(int64_t rows, const xent_row_state* more_states, const double* more_label_logits,
+                               xent_row_state* states, double* label_logits) {
+  const xent::FpEnvironment environment;
+  xent_status status = xent::CheckStreamArrays(rows, "states", states, "label_logits", label_logits);
+  if (status == XENT_OK) {
+    status = xent::CheckStreamArrays(rows, "more_states", more_states, "more_label_logits", more_label_logits);
+  }
+  if (status == XENT_OK) {
+    xent::MergeRows(rows, reinterpret_cast<const xent::RowState*>(more_states), more_label_logits,
+                    reinterpret_cast<xent::RowState*>(states), label_logits);
+  }
+  return status;
+}
+
+xent_status xent_softmax_finish(int64_t rows, int64_t classes, xent_dtype dtype, const xent_row_state* states,
+                                const double* label_logits, const xent_targets* labels,
+                                const xent_softmax_options* options, const xent_softmax_outputs* outputs) {
+  const xent::FpEnvironment environment;
+  xent::StreamTask task;
+  const xent_status status =
+      xent::CheckStream(rows, classes, dtype, states, label_logits, labels, options, outputs, &task);
+  return status != XENT_OK ? status : RunStream(&task, xent::FinishRows);
+}
+
+xent_status xent_softmax_push_gradient(const xent_logits* slice, int64_t first_class, int64_t classes,
+                                       const xent_row_state* states, const double* label_logits,
+                                       const xent_targets* labels, const xent_softmax_options* options, void* gradient) {
+  const xent::FpEnvironment environment;
+  xent::StreamTask task;
+  const xent_status status = xent::CheckStreamSlice(slice, first_class, classes, states, label_logits, labels, options,
+                                                    "gradient", gradient, &task);
+  return status != XENT_OK ? status : RunStream(&task, xent::PushGradient);
 }
 
 xent_status xent_logsumexp(const xent_logits* logits, const xent_softmax_options* options, void* lse) {

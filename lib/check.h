@@ -33,6 +33,18 @@ xent_status CheckTokens(const xent_logits* logits, const void* tokens, xent_dtyp
 // Checks what the pass over the targets found.
 xent_status CheckTargetCount(const SoftmaxTask& task);
 
+// Check the arguments of the calls for some classes at a time, but not the labels' values, and fill the task but its
+// count: of all (`rows` of `classes`), and of a slice besides.
+xent_status CheckStream(int64_t rows, int64_t classes, xent_dtype dtype, const xent_row_state* states,
+                        const double* label_logits, const xent_targets* labels, const xent_softmax_options* options,
+                        const xent_softmax_outputs* outputs, StreamTask* task);
+xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int64_t classes, const xent_row_state* states,
+                             const double* label_logits, const xent_targets* labels,
+                             const xent_softmax_options* options, const char* name, void* gradient, StreamTask* task);
+// Of the two arrays alone.
+xent_status CheckStreamArrays(int64_t rows, const char* states_name, const xent_row_state* states,
+                              const char* logits_name, const double* label_logits);
+
 // Checks the arguments of a binary cross-entropy, but not the labels' values, and fills the task but its count. `name`: of
 // the inputs, "logits" or "probabilities".
 xent_status CheckBinary(const char* name, const xent_logits* inputs, const xent_targets* targets,

@@ -136,7 +136,7 @@ void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows) {
     const bool leads = rows->gap[r] < kLn2;
     rows->lse[r] = leads ? rows->logit[r] + rows->gap[r] : rows->states[r].anchor + rows->lse[r];
     if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
-    if (std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, rows->first + r, kernels);
+    if (logits.data != nullptr && std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, rows->first + r, kernels);
   }
 }
 

@@ -88,7 +88,8 @@ void AddLeftOut(const MathKernels& math, Rows* rows);
 // S + e. NaN where the gap is.
 void FindTotals(Rows* rows);
 
-// lse, from gap and total.
+// lse, from gap and total. Where it is near 0 its last digits need the logits again: they keep an absolute error if
+// these have no data.
 void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows);
 
 // S + e as the caller's log-sum-exp says, in place of AddLeftOut and FindTotals.

@@ -87,6 +87,16 @@ struct SoftmaxTask {
   }
 };
 
+// Rows whose classes come a slice at a time.
+struct StreamTask {
+  SoftmaxTask whole;  // labels, options and outputs; its logits have no data
+  Matrix slice;
+  int64_t first_class;
+  RowState* states;
+  double* label_logits;
+  Matrix gradient;  // of the slice
+};
+
 struct BinaryTask {
   BinaryForm form;
   Strided inputs;

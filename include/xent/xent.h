@@ -508,6 +508,60 @@ XENT_API xent_status xent_softmax_cross_entropy(const xent_logits* logits, const
                                                 const xent_softmax_options* options,
                                                 const xent_softmax_outputs* outputs);
 
+/* ------------------------- softmax cross-entropy, some classes at a time */
+
+/* For logits that come in slices of classes, or that lie in several processes (a vocabulary that is split over them). A
+ * row's state is what its classes so far add up to; states of different classes can be merged, sent and stored.
+ *
+ *     xent_softmax_begin(rows, states, label_logits);
+ *     for each slice, in ascending order of classes: xent_softmax_push(...);
+ *     (several processes: xent_softmax_merge(...) with the states of those that have later classes)
+ *     xent_softmax_finish(...);                              the losses
+ *     for each slice: xent_softmax_push_gradient(...);       d(objective) / d(its logits)
+ *
+ * states and label_logits have an element per row; label_logits, doubles, are the logits of the labels, -inf until
+ * their slice has come. Labels are classes of the whole. Slices are matrices with rows of adjacent classes.
+ * With more than 2048 classes in all and slices that begin at multiples of 32768, results have the bits of
+ * xent_softmax_cross_entropy on the whole rows (lse near 0 excepted, whose last digits need the logits again); other
+ * slices are within its bounds. Threads share rows.
+ * Of the options push and push_gradient know ignore_index, row_mask, num_threads and runner, finish and push_gradient
+ * besides reduction, empty_mean, invalid_label, denominator, denominator_value, upstream, row_upstream, lse_upstream,
+ * class_weight, row_weight, z_loss and focal_gamma; others that are set are XENT_UNSUPPORTED. */
+
+/* Empties the states.
+ * Reads: nothing. Writes: states, label_logits. Aliases: none. Threads: any. Errors: XENT_INVALID_ARGUMENT. Since: 0.1 */
+XENT_API xent_status xent_softmax_begin(int64_t rows, xent_row_state* states, double* label_logits);
+
+/* Adds the classes [first_class, first_class + slice.classes).
+ * Reads: slice, labels. Writes: states, label_logits. Aliases: none.
+ * Errors: XENT_INVALID_ARGUMENT, XENT_UNSUPPORTED, XENT_OVERLAP, XENT_SIZE_OVERFLOW, XENT_VERSION_MISMATCH,
+ *   XENT_RUNNER_FAILED. options may be NULL, here and below. Since: 0.1 */
+XENT_API xent_status xent_softmax_push(const xent_logits* slice, int64_t first_class, const xent_targets* labels,
+                                       const xent_softmax_options* options, xent_row_state* states,
+                                       double* label_logits);
+
+/* Adds states of later classes. In the same order everywhere, results have the same bits everywhere.
+ * Reads: more_states, more_label_logits. Writes: states, label_logits. Aliases: none. Threads: any.
+ * Errors: XENT_INVALID_ARGUMENT, XENT_OVERLAP. Since: 0.1 */
+XENT_API xent_status xent_softmax_merge(int64_t rows, const xent_row_state* more_states,
+                                        const double* more_label_logits, xent_row_state* states, double* label_logits);
+
+/* The losses of rows of `classes` logits of this dtype in all: total, sum, denominator, counted, ignored, row_loss, lse,
+ * probability, log_probability and z_loss; other outputs are XENT_UNSUPPORTED. All labels are checked first.
+ * Reads: states, label_logits, labels. Writes: what is not NULL in outputs. Aliases: none.
+ * Errors: as xent_softmax_cross_entropy. Since: 0.1 */
+XENT_API xent_status xent_softmax_finish(int64_t rows, int64_t classes, xent_dtype dtype, const xent_row_state* states,
+                                         const double* label_logits, const xent_targets* labels,
+                                         const xent_softmax_options* options, const xent_softmax_outputs* outputs);
+
+/* The gradient of the slice's logits, with their dtype and strides, once the states are those of all classes.
+ * Reads: slice, states, label_logits, labels. Writes: gradient. Aliases: gradient may be exactly the slice's memory.
+ * Errors: as xent_softmax_cross_entropy. Since: 0.1 */
+XENT_API xent_status xent_softmax_push_gradient(const xent_logits* slice, int64_t first_class, int64_t classes,
+                                                const xent_row_state* states, const double* label_logits,
+                                                const xent_targets* labels, const xent_softmax_options* options,
+                                                void* gradient);
+
 /* ------------------------------------------------- functions of logits */
 
 /* Of the options these functions know scale, softcap, row_mask, masked_row, ignore_index (of tokens), invalid_label,
