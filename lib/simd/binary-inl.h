@@ -36,6 +36,25 @@ struct BinaryResult {
   hn::Vec<D> gradient;
 };
 
+// The terms in the type of the lanes.
+template <class C>
+struct BinaryLaneTerms {
+  explicit BinaryLaneTerms(const BinaryTerms& terms)
+      : kept(static_cast<C>(1.0 - terms.smoothing)),
+        share(static_cast<C>(terms.smoothing / 2)),
+        pos_weight(static_cast<C>(terms.pos_weight)),
+        slope(static_cast<C>(terms.slope)),
+        ignored(static_cast<C>(terms.ignored)),
+        has_ignored(terms.ignored == terms.ignored) {}
+
+  C kept;
+  C share;
+  C pos_weight;
+  C slope;
+  C ignored;
+  bool has_ignored;
+};
+
 // y, but 0 where the factor is, whatever y is.
 template <class D>
 HWY_INLINE hn::Vec<D> TimesFactor(D d, hn::Vec<D> factor, hn::Vec<D> y) {
@@ -45,9 +64,12 @@ HWY_INLINE hn::Vec<D> TimesFactor(D d, hn::Vec<D> factor, hn::Vec<D> y) {
 // t and 1 - t after smoothing, each with its own digits, and a.
 template <class D>
 struct BinaryWeights {
-  HWY_INLINE BinaryWeights(D d, const BinaryTerms& terms, const BinaryElement<D>& in) {
-    const auto kept = hn::Set(d, static_cast<Lane<D>>(1.0 - terms.smoothing));
-    const auto share = hn::Set(d, static_cast<Lane<D>>(terms.smoothing / 2));
+  HWY_INLINE BinaryWeights(D d, const BinaryTerms& terms, const BinaryElement<D>& in)
+      : BinaryWeights(d, BinaryLaneTerms<Lane<D>>(terms), in) {}
+
+  HWY_INLINE BinaryWeights(D d, const BinaryLaneTerms<Lane<D>>& terms, const BinaryElement<D>& in) {
+    const auto kept = hn::Set(d, terms.kept);
+    const auto share = hn::Set(d, terms.share);
     t = hn::MulAdd(in.target, kept, share);
     b = hn::MulAdd(hn::Sub(hn::Set(d, Lane<D>(1)), in.target), kept, share);
     a = hn::Mul(t, in.pos_weight);
@@ -115,8 +137,9 @@ HWY_INLINE BinaryResult<D> OfLogit(D d, hn::Vec<D> x, const BinaryWeights<D>& we
 
 struct LogitsForm {
   template <class D>
-  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
-    const BinaryWeights<D> weights(d, terms, in);
+  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms&, const BinaryLaneTerms<Lane<D>>& lanes,
+                                        const BinaryElement<D>& in) const {
+    const BinaryWeights<D> weights(d, lanes, in);
     const Logistic<D> logistic(d, hn::Abs(in.x));
     const auto is_negative = hn::Lt(in.x, hn::Zero(d));
     return OfLogit(d, in.x, weights, logistic, hn::IfThenElse(is_negative, logistic.small, logistic.large),
@@ -128,7 +151,8 @@ struct LogitsForm {
 template <class Form>
 struct InWideForm {
   template <class D>
-  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
+  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryLaneTerms<Lane<D>>&,
+                                        const BinaryElement<D>& in) const {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
       return Form()(d, terms, in);
     } else {
@@ -260,9 +284,10 @@ struct ProbabilitiesForm {
 // only the one that counts; what the gradient divides by is in f32.
 struct ShortProbabilitiesForm {
   template <class D>
-  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryElement<D>& in) const {
-    if (sizeof(Lane<D>) == sizeof(double) || terms.clip > 0.0) return InWideForm<ProbabilitiesForm>()(d, terms, in);
-    if constexpr (sizeof(Lane<D>) == sizeof(float)) return Short(d, terms, in);
+  HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryLaneTerms<Lane<D>>& lanes,
+                                        const BinaryElement<D>& in) const {
+    if (sizeof(Lane<D>) == sizeof(double) || terms.clip > 0.0) return InWideForm<ProbabilitiesForm>()(d, terms, lanes, in);
+    if constexpr (sizeof(Lane<D>) == sizeof(float)) return Short(d, terms, lanes, in);
     return {in.x, in.x};
   }
 
@@ -303,14 +328,15 @@ struct ShortProbabilitiesForm {
   }
 
   template <class D>
-  static HWY_INLINE BinaryResult<D> Short(D d, const BinaryTerms& terms, const BinaryElement<D>& in) {
+  static HWY_INLINE BinaryResult<D> Short(D d, const BinaryTerms& terms, const BinaryLaneTerms<float>& lanes,
+                                          const BinaryElement<D>& in) {
     const auto zero = hn::Zero(d);
     const auto one = hn::Set(d, 1.0f);
     const auto p = hn::Abs(in.x);  // -0 is 0
     const auto is_probability = hn::And(hn::Ge(in.x, zero), hn::Le(in.x, one));
     const auto least_log = hn::Set(d, static_cast<float>(terms.least_log));
     const auto at_least = [&](hn::Vec<D> log) HWY_ATTR { return hn::IfThenElse(hn::Lt(log, least_log), least_log, log); };
-    const BinaryWeights<D> weights(d, terms, in);
+    const BinaryWeights<D> weights(d, lanes, in);
     const auto inside = hn::IfThenElse(is_probability, p, one);
     const auto is_one = hn::Eq(weights.t, one);
     const auto is_soft = hn::Not(hn::Or(is_one, hn::Eq(weights.t, zero)));

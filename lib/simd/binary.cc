@@ -36,13 +36,13 @@ class BinaryRun {
   // Elements [first, end), step by step. A step that is cut is run in copies that have a whole one.
   template <bool kGradient, bool kStream>
   HWY_INLINE void Run(const Arrays& at, int64_t first, int64_t end) {
-    const BinaryTerms terms = terms_;  // A copy that nobody else can see stays in registers.
+    const BinaryLaneTerms<C> lanes(terms_);
     Part part;
     for (int64_t i = first; i < end; i += kStep) {
       const int64_t count = std::min(kStep, end - i);
       const bool is_cut = count < kStep;
       if (HWY_UNLIKELY(is_cut)) Copy(at, i, count, &part);
-      Step<kGradient, kStream>(terms, is_cut ? part.at : at, is_cut ? 0 : i, count);
+      Step<kGradient, kStream>(lanes, is_cut ? part.at : at, is_cut ? 0 : i, count);
       if (HWY_UNLIKELY(is_cut)) CopyBack(part, i, count, at);
     }
   }
@@ -93,12 +93,12 @@ class BinaryRun {
 
   // A step, of which `count` elements are some.
   template <bool kGradient, bool kStream>
-  HWY_INLINE void Step(const BinaryTerms& terms, const Arrays& at, int64_t i, int64_t count) {
+  HWY_INLINE void Step(const BinaryLaneTerms<C> lanes, const Arrays& at, int64_t i, int64_t count) {
     alignas(64) C losses[kStep];
     PrefetchStep(at.x + i);
     PrefetchStep(at.targets + i);
     for (int64_t v = 0; v < kStepVectors<C>; ++v) {
-      hn::Store(Element<kGradient, kStream>(terms, at, i + v * LanesOf<C>()), Tag<C>(), losses + v * LanesOf<C>());
+      hn::Store(Element<kGradient, kStream>(lanes, at, i + v * LanesOf<C>()), Tag<C>(), losses + v * LanesOf<C>());
     }
     if (HWY_UNLIKELY(count < kStep)) {
       std::fill(losses + count, losses + kStep, C(0));
@@ -109,15 +109,15 @@ class BinaryRun {
 
   // The loss of the elements from i on; it and the gradient go to where they are wanted.
   template <bool kGradient, bool kStream>
-  HWY_INLINE V Element(const BinaryTerms& terms, const Arrays& at, int64_t i) {
+  HWY_INLINE V Element(const BinaryLaneTerms<C> lanes, const Arrays& at, int64_t i) {
     const Tag<C> d;
     const auto zero = hn::Zero(d);
     const auto one = hn::Set(d, C(1));
     const auto target = FromStorage(d, at.targets + i);
-    auto pos_weight = hn::Set(d, static_cast<C>(terms.pos_weight));
+    auto pos_weight = hn::Set(d, lanes.pos_weight);
     if (at.pos_weight != nullptr) pos_weight = hn::Mul(pos_weight, hn::LoadU(d, at.pos_weight + i));
     const auto x = FromStorage(d, at.x + i);
-    BinaryResult<Tag<C>> result = Form()(d, terms, BinaryElement<Tag<C>>{x, target, pos_weight});
+    BinaryResult<Tag<C>> result = Form()(d, terms_, lanes, BinaryElement<Tag<C>>{x, target, pos_weight});
     if (at.weight != nullptr) {
       const auto weight = hn::LoadU(d, at.weight + i);
       result.loss = TimesFactor(d, weight, result.loss);
@@ -128,12 +128,12 @@ class BinaryRun {
     const auto or_nan = [&](V y) HWY_ATTR { return hn::IfThenElse(hn::And(is_target, hn::Eq(y, y)), y, nan); };
     result.loss = or_nan(result.loss);
     if constexpr (kGradient) {
-      auto slope = hn::Set(d, static_cast<C>(terms.slope));
+      auto slope = hn::Set(d, lanes.slope);
       if (at.upstream != nullptr) slope = hn::Mul(slope, hn::LoadU(d, at.upstream + i));
       result.gradient = TimesFactor(d, slope, or_nan(result.gradient));
     }
-    const auto is_ignored = hn::Eq(target, hn::Set(d, static_cast<C>(terms.ignored)));
-    if (terms.ignored == terms.ignored) {
+    const auto is_ignored = hn::Eq(target, hn::Set(d, lanes.ignored));
+    if (lanes.has_ignored) {
       ignored_ += static_cast<int64_t>(hn::CountTrue(d, is_ignored));
       result.loss = hn::IfThenZeroElse(is_ignored, result.loss);
       if constexpr (kGradient) result.gradient = hn::IfThenZeroElse(is_ignored, result.gradient);
