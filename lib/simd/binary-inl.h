@@ -64,6 +64,9 @@ HWY_INLINE hn::Vec<D> TimesFactor(D d, hn::Vec<D> factor, hn::Vec<D> y) {
 // t and 1 - t after smoothing, each with its own digits, and a.
 template <class D>
 struct BinaryWeights {
+  // With no smoothing and no positive weights: the same bits.
+  HWY_INLINE BinaryWeights(D d, hn::Vec<D> target) : t(target), b(hn::Sub(hn::Set(d, Lane<D>(1)), target)), a(target) {}
+
   HWY_INLINE BinaryWeights(D d, const BinaryTerms& terms, const BinaryElement<D>& in)
       : BinaryWeights(d, BinaryLaneTerms<Lane<D>>(terms), in) {}
 
@@ -139,10 +142,14 @@ struct LogitsForm {
   template <class D>
   HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms&, const BinaryLaneTerms<Lane<D>>& lanes,
                                         const BinaryElement<D>& in) const {
-    const BinaryWeights<D> weights(d, lanes, in);
-    const Logistic<D> logistic(d, hn::Abs(in.x));
-    const auto is_negative = hn::Lt(in.x, hn::Zero(d));
-    return OfLogit(d, in.x, weights, logistic, hn::IfThenElse(is_negative, logistic.small, logistic.large),
+    return Of(d, in.x, BinaryWeights<D>(d, lanes, in));
+  }
+
+  template <class D>
+  static HWY_INLINE BinaryResult<D> Of(D d, hn::Vec<D> x, const BinaryWeights<D>& weights) {
+    const Logistic<D> logistic(d, hn::Abs(x));
+    const auto is_negative = hn::Lt(x, hn::Zero(d));
+    return OfLogit(d, x, weights, logistic, hn::IfThenElse(is_negative, logistic.small, logistic.large),
                    hn::IfThenElse(is_negative, logistic.large, logistic.small));
   }
 };

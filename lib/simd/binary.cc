@@ -18,6 +18,7 @@ class BinaryRun {
  public:
   using C = Compute<T>;
   using V = hn::Vec<Tag<C>>;
+  static constexpr bool kMayStream = std::is_same_v<Form, LogitsForm>;
 
   // Where the arrays of a run start.
   struct Arrays {
@@ -34,15 +35,15 @@ class BinaryRun {
       : terms_(terms) {}
 
   // Elements [first, end), step by step. A step that is cut is run in copies that have a whole one.
-  template <bool kGradient, bool kStream>
-  HWY_INLINE void Run(const Arrays& at, int64_t first, int64_t end) {
+  template <bool kPlain, bool kGradient, bool kStream>
+  HWY_INLINE void Go(const Arrays& at, int64_t first, int64_t end) {
     const BinaryLaneTerms<C> lanes(terms_);
     Part part;
     for (int64_t i = first; i < end; i += kStep) {
       const int64_t count = std::min(kStep, end - i);
       const bool is_cut = count < kStep;
       if (HWY_UNLIKELY(is_cut)) Copy(at, i, count, &part);
-      Step<kGradient, kStream>(lanes, is_cut ? part.at : at, is_cut ? 0 : i, count);
+      Step<kPlain, kGradient, kStream>(lanes, is_cut ? part.at : at, is_cut ? 0 : i, count);
       if (HWY_UNLIKELY(is_cut)) CopyBack(part, i, count, at);
     }
   }
@@ -92,13 +93,13 @@ class BinaryRun {
   }
 
   // A step, of which `count` elements are some.
-  template <bool kGradient, bool kStream>
+  template <bool kPlain, bool kGradient, bool kStream>
   HWY_INLINE void Step(const BinaryLaneTerms<C> lanes, const Arrays& at, int64_t i, int64_t count) {
     alignas(64) C losses[kStep];
     PrefetchStep(at.x + i);
     PrefetchStep(at.targets + i);
     for (int64_t v = 0; v < kStepVectors<C>; ++v) {
-      hn::Store(Element<kGradient, kStream>(lanes, at, i + v * LanesOf<C>()), Tag<C>(), losses + v * LanesOf<C>());
+      hn::Store(Element<kPlain, kGradient, kStream>(lanes, at, i + v * LanesOf<C>()), Tag<C>(), losses + v * LanesOf<C>());
     }
     if (HWY_UNLIKELY(count < kStep)) {
       std::fill(losses + count, losses + kStep, C(0));
@@ -108,20 +109,25 @@ class BinaryRun {
   }
 
   // The loss of the elements from i on; it and the gradient go to where they are wanted.
-  template <bool kGradient, bool kStream>
+  template <bool kPlain, bool kGradient, bool kStream>
   HWY_INLINE V Element(const BinaryLaneTerms<C> lanes, const Arrays& at, int64_t i) {
     const Tag<C> d;
     const auto zero = hn::Zero(d);
     const auto one = hn::Set(d, C(1));
     const auto target = FromStorage(d, at.targets + i);
-    auto pos_weight = hn::Set(d, lanes.pos_weight);
-    if (at.pos_weight != nullptr) pos_weight = hn::Mul(pos_weight, hn::LoadU(d, at.pos_weight + i));
     const auto x = FromStorage(d, at.x + i);
-    BinaryResult<Tag<C>> result = Form()(d, terms_, lanes, BinaryElement<Tag<C>>{x, target, pos_weight});
-    if (at.weight != nullptr) {
-      const auto weight = hn::LoadU(d, at.weight + i);
-      result.loss = TimesFactor(d, weight, result.loss);
-      result.gradient = TimesFactor(d, weight, result.gradient);
+    BinaryResult<Tag<C>> result;
+    if constexpr (kPlain) {
+      result = LogitsForm::Of(d, x, BinaryWeights<Tag<C>>(d, target));
+    } else {
+      auto pos_weight = hn::Set(d, lanes.pos_weight);
+      if (at.pos_weight != nullptr) pos_weight = hn::Mul(pos_weight, hn::LoadU(d, at.pos_weight + i));
+      result = Form()(d, terms_, lanes, BinaryElement<Tag<C>>{x, target, pos_weight});
+      if (at.weight != nullptr) {
+        const auto weight = hn::LoadU(d, at.weight + i);
+        result.loss = TimesFactor(d, weight, result.loss);
+        result.gradient = TimesFactor(d, weight, result.gradient);
+      }
     }
     const auto is_target = hn::And(hn::Ge(target, zero), hn::Le(target, one));
     const auto nan = hn::Set(d, CanonicalNaN<C>());
@@ -129,11 +135,11 @@ class BinaryRun {
     result.loss = or_nan(result.loss);
     if constexpr (kGradient) {
       auto slope = hn::Set(d, lanes.slope);
-      if (at.upstream != nullptr) slope = hn::Mul(slope, hn::LoadU(d, at.upstream + i));
+      if (!kPlain && at.upstream != nullptr) slope = hn::Mul(slope, hn::LoadU(d, at.upstream + i));
       result.gradient = TimesFactor(d, slope, or_nan(result.gradient));
     }
     const auto is_ignored = hn::Eq(target, hn::Set(d, lanes.ignored));
-    if (lanes.has_ignored) {
+    if (!kPlain && lanes.has_ignored) {
       ignored_ += static_cast<int64_t>(hn::CountTrue(d, is_ignored));
       result.loss = hn::IfThenZeroElse(is_ignored, result.loss);
       if constexpr (kGradient) result.gradient = hn::IfThenZeroElse(is_ignored, result.gradient);
@@ -143,7 +149,7 @@ class BinaryRun {
       outside_ += LanesOf<C>() - static_cast<int64_t>(hn::CountTrue(d, is_inside));
     }
     if constexpr (kGradient) ToStorage<kStream>(result.gradient, d, at.gradient + i);
-    if (at.loss != nullptr) hn::StoreU(result.loss, d, at.loss + i);
+    if (!kPlain && at.loss != nullptr) hn::StoreU(result.loss, d, at.loss + i);
     return result.loss;
   }
 
@@ -152,6 +158,17 @@ class BinaryRun {
   int64_t ignored_ = 0;
   int64_t outside_ = 0;
 };
+
+template <bool kPlain, class Run>
+HWY_INLINE void RunBlock(Run* run, const typename Run::Arrays& at, int64_t first, int64_t end, bool stream) {
+  if (at.gradient == nullptr) {
+    run->template Go<kPlain, false, false>(at, first, end);
+  } else if (stream) {
+    run->template Go<kPlain, true, Run::kMayStream>(at, first, end);
+  } else {
+    run->template Go<kPlain, true, false>(at, first, end);
+  }
+}
 
 template <class Form, class T, class U>
 void RunBinary(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* sums) {
@@ -163,16 +180,18 @@ void RunBinary(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* s
                              static_cast<U*>(piece.gradient)};
   Run run(terms);
   // The other forms take so long that memory is not what they wait for.
-  constexpr bool kMayStream = std::is_same_v<Form, LogitsForm>;
-  const bool stream = kMayStream && piece.stream && at.gradient != nullptr && ElementsToAlignment(at.gradient) == 0;
+  constexpr bool kIsLogits = std::is_same_v<Form, LogitsForm>;
+  const bool stream = kIsLogits && piece.stream && at.gradient != nullptr && ElementsToAlignment(at.gradient) == 0;
+  // What most calls are: fewer instructions, of which more are under way at once.
+  const bool is_plain = kIsLogits && at.weight == nullptr && at.pos_weight == nullptr && at.upstream == nullptr &&
+                        at.loss == nullptr && terms.smoothing == 0.0 && terms.pos_weight == 1.0 &&
+                        terms.ignored != terms.ignored;
   for (int64_t first = 0; first < piece.n; first += kBinaryBlock) {
     const int64_t end = std::min(first + kBinaryBlock, piece.n);
-    if (at.gradient == nullptr) {
-      run.template Run<false, false>(at, first, end);
-    } else if (stream) {
-      run.template Run<true, kMayStream>(at, first, end);
+    if (is_plain) {
+      RunBlock<kIsLogits>(&run, at, first, end, stream);
     } else {
-      run.template Run<true, false>(at, first, end);
+      RunBlock<false>(&run, at, first, end, stream);
     }
     run.AddTo(sums);
   }
