@@ -145,7 +145,17 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, RowState* stat
   // All labels before all sums: a load that meets a smaller store still on its way has to wait for it.
   for (int64_t r = first; r < last; ++r) stage[r * classes + tile.labels[r]] = C(0);
   const StagedRow<C> row(classes);
-  for (int64_t r = first; r < last; ++r) {
+  int64_t r = first;
+#if HWY_CAP_GE512
+  if constexpr (sizeof(C) == sizeof(float)) {
+    alignas(64) double sums[8];
+    for (; r + 8 <= last && row.IsShort(); r += 8) {
+      hn::Store(row.SumEight(stage + r * classes), hn::CappedTag<double, 8>(), sums);
+      for (int64_t i = 0; i < 8; ++i) states[r + i] = RowState{sums[i], 0.0, 0.0, 0, kPlain};
+    }
+  }
+#endif
+  for (; r < last; ++r) {
     states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
     row.Sum(stage + r * classes, &states[r].sum, &states[r].low);
   }
