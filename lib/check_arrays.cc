@@ -119,12 +119,13 @@ xent_status CheckDense(const xent_targets& targets, const xent_logits& x, Array*
                targets.dtype);
   *array = {"targets", "data",  "",      targets.data,         targets.dtype,        x.outer,
             x.classes, x.inner, targets.outer_stride, targets.class_stride, targets.inner_stride};
+  if (x.outer == 0 || x.inner == 0) return XENT_OK;
   if (targets.outer_stride == 0 && targets.class_stride == 0 && targets.inner_stride == 0) {
     array->outer_stride = x.classes * x.inner;  // no larger than the inputs' own extent
     array->class_stride = x.inner;
     array->inner_stride = 1;
   }
-  return x.outer == 0 || x.inner == 0 ? XENT_OK : CheckArray(*array);
+  return CheckArray(*array);
 }
 
 xent_status CheckGradient(const Array& as_given, const xent_logits& x, Array* gradient) {

@@ -29,6 +29,14 @@ xent_status CheckNoTargets(const xent_softmax_options& options) {
   return CheckUnset("lse", options.lse == nullptr);
 }
 
+// What is written is not the rows' mask, which other threads may still read.
+xent_status CheckMask(const Extent& written, const SoftmaxTask& task) {
+  const Extent mask = {"options.row_mask", task.options.row_mask, task.logits.rows};
+  XENT_REQUIRE(!written.Overlaps(mask), XENT_OVERLAP, "%s (%p, %" PRId64 " bytes) overlaps %s (%p)", written.name,
+               written.begin, written.bytes, mask.name, mask.begin);
+  return XENT_OK;
+}
+
 }  // namespace
 
 xent_status CheckRowFunction(const xent_logits* logits, const xent_softmax_options* options, const char* name,
@@ -54,7 +62,7 @@ xent_status CheckRowFunction(const xent_logits* logits, const xent_softmax_optio
   XENT_REQUIRE(to.begin == from.begin || !to.Overlaps(from), XENT_OVERLAP,
                "%s (%p, %" PRId64 " bytes) overlaps logits.data (%p); in place means the same start", name, to.begin,
                to.bytes, from.begin);
-  return XENT_OK;
+  return CheckMask(to, *task);
 }
 
 xent_status CheckUpstream(const xent_logits& logits, const void* upstream, const SoftmaxTask& task, Matrix* matrix) {
@@ -82,7 +90,7 @@ xent_status CheckRowArray(const char* name, const void* array, bool is_written, 
   const Extent other = is_written ? ExtentOf("logits.data", task.logits) : ExtentOf("gradient", task.gradient);
   XENT_REQUIRE(!rows.Overlaps(other), XENT_OVERLAP, "%s (%p, %" PRId64 " bytes) overlaps %s (%p)", name, array,
                rows.bytes, other.name, other.begin);
-  return XENT_OK;
+  return is_written ? CheckMask(rows, task) : XENT_OK;
 }
 
 xent_status CheckTokens(const xent_logits* logits, const void* tokens, xent_dtype tokens_dtype, int64_t per_row,
@@ -117,6 +125,7 @@ xent_status CheckTokens(const xent_logits* logits, const void* tokens, xent_dtyp
   const Extent read[] = {ExtentOf("logits.data", task->logits),
                          {"tokens", tokens, rows * per_row * DtypeSize(tokens_dtype)}};
   for (const Extent& to : written) {
+    XENT_RULE(CheckMask(to, *task));
     for (const Extent& from : read) {
       XENT_REQUIRE(!to.Overlaps(from), XENT_OVERLAP, "%s (%p, %" PRId64 " bytes) overlaps %s (%p)", to.name, to.begin,
                    to.bytes, from.name, from.begin);

@@ -35,8 +35,9 @@ constexpr int64_t kRowLanes = 8;
 
 // How the exponentials of a row are represented, decided by the row's own logits.
 enum Plan : int32_t {
-  kPlain = 0,   // every exponent is small: e^x itself, no maximum needed
-  kCareful = 1  // e^(x - anchor) relative to 2^exponent
+  kPlain = 0,      // every exponent is small: e^x itself, no maximum needed
+  kCareful = 1,    // e^(x - anchor) relative to 2^exponent
+  kOtherClass = 2  // a saved state only: what it leaves out is not the label
 };
 
 // The sum over a row's classes, label left out, of e^x: (sum + low) * 2^exponent * e^anchor. NaN: the row holds NaN
@@ -54,7 +55,7 @@ struct RowState {
 struct RowGrad {
   enum Kind : int32_t { kSoftmax, kZero, kNaN };
   double scale;
-  double total;  // in [4, 8)
+  double total;  // in [4, 8), or up to 2^123 where the scale is large
   double anchor;
   double label_value;
   double offset;

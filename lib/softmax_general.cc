@@ -41,6 +41,14 @@ struct Work {
   double targets[kPieceRoom];
 };
 
+// These states leave out the largest class. Calls with other outputs may look for the label in them.
+void MarkAsOther(xent_row_state* saved) {
+  RowState state;
+  std::memcpy(&state, saved, sizeof(state));
+  state.plan = kOtherClass;
+  std::memcpy(saved, &state, sizeof(state));
+}
+
 class General {
  public:
   General(const SoftmaxTask& task, const Team& team)
@@ -135,6 +143,7 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   FindEntropies(work);
   FindLosses(task_, math_, &rows);
   WriteRows(task_, math_, rows, tile_rows_, totals);
+  for (int64_t r = 0; r < count && task_.outputs.row_state != nullptr; ++r) MarkAsOther(&task_.outputs.row_state[first + r]);
   WriteClasses(task_, rows, work->largest, totals);
   if (task_.token_log_probability != nullptr) WriteTokens(*work);
   if (task_.product == Product::kLogProbabilities) {
@@ -195,12 +204,12 @@ void General::FindLargest(Work* work) const {
   }
   work->has_probabilities = false;
   for (int64_t r = 0; r < rows.count; ++r) {
+    rows.logit[r] = rows.read[r] == kSkipRow ? 0.0 : work->max[r];
     if (rows.read[r] == kSkipRow) continue;
     const bool is_masked = work->max[r] == -kInfinity && task_.options.masked_row == XENT_MASKED_ROW_ZERO;
     if (is_masked) rows.labels[r] = kSkipRow;
     rows.read[r] = is_masked ? kSkipRow : work->largest[r];
   }
-  for (int64_t r = 0; r < rows.count; ++r) rows.logit[r] = rows.read[r] == kSkipRow ? 0.0 : work->max[r];
 }
 
 // States of the rows without their largest logit. Exponentials of a tile that is one piece stay in the stage.
@@ -252,6 +261,7 @@ void General::FindTargets(Work* work) const {
     return;
   }
   Sum rest[kTileRows], gaps[kTileRows];
+  targets_.Prepare(&rows);
   std::fill(rows.target_own, rows.target_own + rows.count, 0.0);
   ForPieces(work, false, [&] {
     const Piece& piece = work->piece;
@@ -335,7 +345,7 @@ void General::WriteLogProbabilities(Work* work) const {
     const Piece& piece = work->piece;
     for (int64_t r = 0; r < rows.count; ++r) {
       double* const p = work->probabilities + r * piece.classes;
-      std::fill(p, p + piece.classes, rows.read[r] == kSkipRow ? 0.0 : 1.0);
+      std::fill(p, p + piece.classes, rows.read[r] == kSkipRow ? rows.logit[r] : 1.0);
       if (rows.read[r] == kSkipRow) continue;
       const GradientTerms terms = {0.0, 0.0, 1.0, rows.gap[r], work->max[r], 0.0};
       terms_.combine(terms, p, piece.Row(r), nullptr, nullptr, piece.classes, p);
@@ -346,14 +356,14 @@ void General::WriteLogProbabilities(Work* work) const {
 
 void General::WriteGradient(Work* work) const {
   Rows& rows = work->rows;
-  const double least = task_.logits.IsDouble() ? std::numeric_limits<double>::min()
-                                               : static_cast<double>(std::numeric_limits<float>::min());
+  const double least = LeastProbability(task_);
   ForPieces(work, true, [&] {
     FindProbabilities(work);
     const Piece& piece = work->piece;
     for (int64_t r = 0; r < rows.count; ++r) {
       double* const p = work->probabilities + r * piece.classes;
-      if (IsFlat(rows, r) || rows.labels[r] == kInvalidLabel) {
+      // What is NaN is NaN in every class, those included whose p_j counts as 0.
+      if (IsFlat(rows, r) || rows.labels[r] == kInvalidLabel || std::isnan(rows.cross[r])) {
         std::fill(p, p + piece.classes, IsFlat(rows, r) ? 0.0 : kNaN);
         continue;
       }
@@ -393,7 +403,7 @@ bool IsGeneral(const SoftmaxTask& task) {
   const bool is_smoothed = options.label_smoothing != 0.0;
   // Rows of adjacent classes have a shorter way to these.
   const bool has_short_way = task.logits.HasPlainRows() && !task.logits.IsDouble() && options.class_weight == nullptr &&
-                             options.live_classes == 0 && options.label_smoothing < 1.0 &&
+                             options.live_classes == 0 && options.label_smoothing <= 0.9 &&  // what the label keeps hides what cancels
                              options.focal_gamma == 0.0;  // whose slope can pass f32's range when others have targets
   return has_layout || has_terms || out.entropy != nullptr || (is_smoothed && !has_short_way) ||
          (wants_classes && !task.logits.HasPlainRows());

@@ -276,8 +276,19 @@ void Softmax::KeepExponentials(PendingWrite* pending, Rows* rows) const {
   rows->kept = first_is_busy ? scratch + half : scratch;
 }
 
+// The caller's states of the rows, if there are any that leave out the labels.
+const xent_row_state* SavedStates(const SoftmaxTask& task, const Rows& rows) {
+  const xent_row_state* const saved = task.options.row_state;
+  for (int64_t r = rows.first; r < rows.first + rows.count && saved != nullptr; ++r) {
+    RowState state;
+    std::memcpy(&state, &saved[r], sizeof(state));
+    if (state.plan == kOtherClass) return nullptr;
+  }
+  return saved;
+}
+
 bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const {
-  const xent_row_state* const saved = task_.options.row_state;
+  const xent_row_state* const saved = SavedStates(task_, *rows);
   if (staged_) {
     // Saved states spare the sums, but the gradient needs the exponentials.
     if (saved == nullptr || task_.outputs.gradient != nullptr) kernels_.stage_rows(tile, rows->states);

@@ -17,6 +17,11 @@
 namespace xent {
 namespace {
 
+// Factors of probabilities are at most so large for f32 elements; beyond kLargeFactor they share what is too much with
+// the probabilities, since f32 holds 2^127.
+constexpr double kLargeFactor = 0x1p120;
+constexpr double kMostFactor = kLargeFactor * kLargeFactor;
+
 // Beyond this distance between logits, e^-distance is 0 beside anything.
 constexpr double kFar = 524288.0;
 
@@ -203,7 +208,8 @@ void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, const int64
   if (options.row_weight != nullptr || options.row_upstream != nullptr) {
     const double scale = GradientScale(task);
     for (int64_t r = 0; r < count; ++r) {
-      rows->slope[r] = rows->weight[r] * (scale * task.RowValue(options.row_upstream, first + r, 1.0));
+      const double upstream = scale * task.RowValue(options.row_upstream, first + r, 1.0);
+      rows->slope[r] = scale == 0.0 ? 0.0 : rows->weight[r] * upstream;
       if (rows->weight[r] == 0.0) rows->labels[r] = kSkipRow;
     }
   }
@@ -228,6 +234,10 @@ void TargetLabels(const SoftmaxTask& task, Rows* rows) {
     rows->target_own[r] = weight;
     rows->cross[r] = is_nothing ? 0.0 : weight * rows->mark_gap[r];
   }
+}
+
+double LeastProbability(const SoftmaxTask& task) {
+  return task.logits.IsDouble() ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
 }
 
 double SmoothingShare(const SoftmaxTask& task) {
@@ -315,7 +325,9 @@ void FindFocal(double gamma, const MathKernels& math, Rows* rows) {
 double Term(double x, double y) { return x == 0.0 ? 0.0 : x * y; }
 
 // What pulls at p_j besides the target: of lse and of the entropy; and what that and the other targets make of p_y.
-void AddBeside(const xent_softmax_options& options, Rows* rows) {
+void AddBeside(const SoftmaxTask& task, Rows* rows) {
+  const xent_softmax_options& options = task.options;
+  const double least = LeastProbability(task);
   for (int64_t r = 0; r < rows->count; ++r) {
     const double s = rows->slope[r];
     const double d = s * options.entropy_weight - rows->entropy_slope[r];
@@ -324,7 +336,7 @@ void AddBeside(const xent_softmax_options& options, Rows* rows) {
     rows->d[r] = d;
     rows->a[r] += beside;
     const double others = rows->b[r] * rows->target_rest[r] + beside - Term(d, rows->mark_gap[r]);
-    rows->mark[r] += Term(rows->probability[r], others);
+    rows->mark[r] += rows->probability[r] < least ? 0.0 : Term(rows->probability[r], others);
   }
 }
 
@@ -375,13 +387,18 @@ void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
     rows->mark[r] = Missing(rows->b[r] * rows->target_own[r] + focal, rows->rest[r],
                             static_cast<int64_t>(rows->rest_exponent[r]));
   }
-  if (HasBeside(task)) AddBeside(options, rows);
+  if (HasBeside(task)) AddBeside(task, rows);
+  // Elements of a larger factor overflow, but where p_j counts as 0: there an infinite one would make NaN.
+  const double most = task.logits.IsDouble() ? std::numeric_limits<double>::max() : kMostFactor;
+  for (int64_t r = 0; r < rows->count; ++r) rows->a[r] = std::min(std::max(rows->a[r], -most), most);
 }
 
 void FindGrads(const double* scale, double offset_of_b, const double* left_out, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
     RowGrad& grad = rows->grads[r];
-    const int64_t up = 2 - ExponentOf(rows->total[r]);
+    int64_t up = 2 - ExponentOf(rows->total[r]);
+    const double size = std::min(std::fabs(scale[r]), kMostFactor);
+    if (size > kLargeFactor) up += ExponentOf(size / kLargeFactor);
     const bool is_nan = rows->labels[r] == kInvalidLabel || std::isnan(rows->total[r]);
     grad.scale = scale[r];
     grad.total = TimesPowerOfTwo(rows->total[r], up);

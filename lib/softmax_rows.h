@@ -31,7 +31,7 @@ struct Rows {
 
   // From the logits. What is left out has e = mantissa * 2^exponent, from the anchor.
   RowState states[kTileRows];
-  double logit[kTileRows];  // of the class left out
+  double logit[kTileRows];  // of the class left out; of rows that are not read: see SkipMasked
   double mantissa[kTileRows];
   double exponent[kTileRows];
   double ratio[kTileRows];
@@ -46,6 +46,7 @@ struct Rows {
   double target_sum[kTileRows];
   double target_own[kTileRows];
   double target_rest[kTileRows];
+  double unnamed_share[kTileRows];  // what a class has that a sparse target does not name
   double cross[kTileRows];
   double entropy[kTileRows];
   double probability[kTileRows];
@@ -79,7 +80,7 @@ void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows)
 // The same of rows whose labels are here already.
 void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, Rows* rows);
 
-// Turns rows that hold nothing but -inf into rows that are not read.
+// Turns rows that hold nothing but -inf into rows that are not read, whose logit is -inf; that of others is 0.
 void SkipMasked(Rows* rows);
 
 // From states and logit: e, and lse - logit. A row that holds NaN or +inf, or nothing but -inf, gets NaN.
@@ -107,6 +108,9 @@ void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Ro
 
 // What label smoothing gives to a class that is not the label.
 double SmoothingShare(const SoftmaxTask& task);
+
+// A smaller probability counts as 0 in the gradient.
+double LeastProbability(const SoftmaxTask& task);
 
 // Whether no option is set and no output asks for what plain_rows does not find: what most calls are.
 bool IsPlainLoss(const SoftmaxTask& task);

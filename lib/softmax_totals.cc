@@ -27,10 +27,11 @@ bool WantsRows(const SoftmaxTask& task) {
 
 void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t part, Totals* totals) {
   const xent_softmax_outputs& out = task.outputs;
-  const auto write = [&](void* array, const double* values) {
+  const double zeros[kTileRows] = {};
+  const auto write = [&](void* array, const double* values, const double* unread) {
     if (array == nullptr) return;
     for (int64_t r = 0; r < rows.count; ++r) {
-      const double instead = rows.labels[r] == kInvalidLabel ? kNaN : 0.0;
+      const double instead = rows.labels[r] == kInvalidLabel ? kNaN : unread[r];
       const double value = rows.read[r] == kSkipRow ? instead : values[r];
       if (task.logits.IsDouble()) {
         static_cast<double*>(array)[rows.first + r] = value;
@@ -39,14 +40,14 @@ void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& row
       }
     }
   };
-  write(out.row_loss, rows.loss);
-  write(out.lse, rows.lse);
-  write(out.entropy, rows.entropy);
-  write(out.probability, rows.probability);
+  write(out.row_loss, rows.loss, zeros);
+  write(out.lse, rows.lse, rows.logit);  // of masked rows -inf
+  write(out.entropy, rows.entropy, zeros);
+  write(out.probability, rows.probability, zeros);
   if (out.log_probability != nullptr) {
     double values[kTileRows];
     for (int64_t r = 0; r < rows.count; ++r) values[r] = 0.0 - rows.mark_gap[r];
-    write(out.log_probability, values);
+    write(out.log_probability, values, zeros);
   }
   if (out.row_state != nullptr) {
     std::memcpy(out.row_state + rows.first, rows.states, static_cast<size_t>(rows.count) * sizeof(RowState));

@@ -25,39 +25,46 @@ void TargetTerms::AddDense(int64_t row, int64_t begin, int64_t n, double* u) con
   for (int64_t j = 0; j < n; ++j) u[j] += values[j] >= 0.0 ? kept * values[j] : kNaN;
 }
 
-// Whether no earlier pair of the row has the class of this one.
-bool TargetTerms::IsFirstOfClass(int64_t row, int64_t index) const {
-  const int64_t label = SparsePair(task_, row, index).label;
-  for (int64_t i = 0; i < index; ++i) {
-    if (SparsePair(task_, row, i).label == label) return false;
-  }
-  return label != kSkipRow;
-}
-
-// What the pairs of a row, which are few, lack to 1 is spread over the classes that none of them names. Those that are
-// named have a minus sign meanwhile.
-void TargetTerms::AddSparse(int64_t row, int64_t begin, int64_t n, double* u) const {
-  const double kept = 1.0 - task_.options.label_smoothing;
-  const int64_t pairs = task_.targets.per_row;
-  const auto in_piece = [&](const Pair& pair) { return pair.label >= begin && pair.label < begin + n; };
+// What the pairs of a row lack to 1, in equal parts for the classes that none of them names.
+double TargetTerms::ShareOfUnnamed(int64_t row) const {
+  if (task_.targets.rest != XENT_REST_SPREAD) return 0.0;
+  const int64_t classes = task_.logits.classes;
   Sum missing;
   missing.Add(1.0);
-  int64_t named = 0;
-  for (int64_t i = 0; i < pairs; ++i) {
-    const Pair pair = SparsePair(task_, row, i);
-    const bool is_new = IsFirstOfClass(row, i);
-    if (pair.label != kSkipRow) missing.Add(-pair.weight);
-    named += is_new;
-    if (is_new && in_piece(pair)) u[pair.label - begin] = -u[pair.label - begin];
+  int64_t unnamed = 0;
+  for (int64_t begin = 0; begin < classes; begin += kPiece) {
+    const int64_t n = std::min(kPiece, classes - begin);
+    bool is_named[kPiece] = {};
+    for (int64_t i = 0; i < task_.targets.per_row; ++i) {
+      const Pair pair = SparsePair(task_, row, i);
+      if (pair.label < begin || pair.label >= begin + n) continue;
+      is_named[pair.label - begin] = true;
+      missing.Add(-pair.weight);
+    }
+    unnamed += std::count(is_named, is_named + n, false);
   }
-  const int64_t others = task_.logits.classes - named;
-  const bool spreads = task_.targets.rest == XENT_REST_SPREAD && others > 0;
-  const double share = spreads ? kept * (std::max(missing.Value(), 0.0) / static_cast<double>(others)) : 0.0;
+  const double left = (1.0 - task_.options.label_smoothing) * std::max(missing.Value(), 0.0);
+  return unnamed > 0 ? left / static_cast<double>(unnamed) : 0.0;
+}
+
+// Classes that are named have a minus sign until the others have their share.
+void TargetTerms::AddSparse(const Rows& rows, int64_t r, int64_t begin, int64_t n, double* u) const {
+  const double kept = 1.0 - task_.options.label_smoothing;
+  const double share = rows.unnamed_share[r];
+  const auto for_pairs = [&](const auto& body) {
+    for (int64_t i = 0; i < task_.targets.per_row; ++i) {
+      const Pair pair = SparsePair(task_, rows.first + r, i);
+      if (pair.label >= begin && pair.label < begin + n) body(pair, &u[pair.label - begin]);
+    }
+  };
+  for_pairs([](const Pair&, double* own) { *own = -std::fabs(*own); });
   for (int64_t j = 0; j < n; ++j) u[j] = std::signbit(u[j]) ? -u[j] : u[j] + share;
-  for (int64_t i = 0; i < pairs; ++i) {
-    const Pair pair = SparsePair(task_, row, i);
-    if (in_piece(pair)) u[pair.label - begin] += kept * (pair.weight >= 0.0 ? pair.weight : kNaN);
-    if (pair.label == kInvalidLabel) u[0] = kNaN;
+  for_pairs([kept](const Pair& pair, double* own) { *own += kept * (pair.weight >= 0.0 ? pair.weight : kNaN); });
+}
+
+void TargetTerms::Prepare(Rows* rows) const {
+  for (int64_t r = 0; r < rows->count && task_.targets.kind == XENT_TARGET_SPARSE; ++r) {
+    if (rows->read[r] != kSkipRow) rows->unnamed_share[r] = ShareOfUnnamed(rows->first + r);
   }
 }
 
@@ -77,7 +84,7 @@ void TargetTerms::Fill(const Rows& rows, int64_t r, int64_t live, const Piece& p
   if (task_.targets.kind == XENT_TARGET_DENSE) {
     AddDense(row, piece.begin, n, u);
   } else if (task_.targets.kind == XENT_TARGET_SPARSE) {
-    AddSparse(row, piece.begin, n, u);
+    AddSparse(rows, r, piece.begin, n, u);
   } else {
     const int64_t label = rows.labels[r] - piece.begin;
     if (label >= 0 && label < n) u[label] = (1.0 - eps) + (is_uniform ? u[label] : 0.0);

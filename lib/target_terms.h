@@ -20,14 +20,17 @@ class TargetTerms {
            task_.options.label_smoothing != 0.0;
   }
 
+  // What Fill needs to know of whole rows.
+  void Prepare(Rows* rows) const;
+
   // u_j of a row's classes in the piece. `live`: how many classes the row has, if options.live_classes says that those
   // at -inf are none. A target that is negative or NaN makes NaN.
   void Fill(const Rows& rows, int64_t row, int64_t live, const Piece& piece, double* u) const;
 
  private:
   void AddDense(int64_t row, int64_t begin, int64_t n, double* u) const;
-  bool IsFirstOfClass(int64_t row, int64_t index) const;
-  void AddSparse(int64_t row, int64_t begin, int64_t n, double* u) const;
+  double ShareOfUnnamed(int64_t row) const;
+  void AddSparse(const Rows& rows, int64_t r, int64_t begin, int64_t n, double* u) const;
 
   const SoftmaxTask& task_;
 };

@@ -160,14 +160,17 @@ void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labe
     WithLabelType(task.targets.labels, [&](const auto* label) {
       const int64_t per_row = task.targets.per_row;
       for (int64_t i = 0; i < n; ++i) {
-        int64_t value = static_cast<int64_t>(label[(first + i) * per_row]);
-        for (int64_t k = 1; k < per_row && value == ignore_index; ++k) {
-          value = static_cast<int64_t>(label[(first + i) * per_row + k]);
+        labels[i] = kSkipRow;
+        for (int64_t k = 0; k < per_row && labels[i] != kInvalidLabel; ++k) {
+          const int64_t value = static_cast<int64_t>(label[(first + i) * per_row + k]);
+          if (value != ignore_index) labels[i] = IsClass(value, classes) ? value : kInvalidLabel;
         }
-        const int64_t valid = IsClass(value, classes) ? value : kInvalidLabel;
-        labels[i] = value == ignore_index ? kSkipRow : valid;
       }
     });
+  }
+  // Each token stands for itself: rows are read whatever the first one is.
+  for (int64_t i = 0; i < n && task.token_log_probability != nullptr; ++i) {
+    if (labels[i] == kInvalidLabel) labels[i] = 0;
   }
   for (int64_t i = 0; i < n && task.options.row_mask != nullptr; ++i) {
     if (IsMasked(task, first + i)) labels[i] = kSkipRow;

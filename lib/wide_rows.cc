@@ -65,7 +65,11 @@ void WideRows::Cap(int64_t n, bool wants_slopes, double* z, double* slopes) cons
   constexpr double kLargest = std::numeric_limits<double>::max();
   double t[kPiece] = {};
   const double steepness = scale / cap;
-  for (int64_t i = 0; i < n; ++i) t[i] = steepness * z[i];
+  if (std::isnormal(steepness)) {
+    for (int64_t i = 0; i < n; ++i) t[i] = steepness * z[i];
+  } else {
+    for (int64_t i = 0; i < n; ++i) t[i] = z[i] == 0.0 ? 0.0 : scale * z[i] / cap;
+  }
   if (wants_slopes) {
     for (int64_t i = 0; i < n; ++i) slopes[i] = -2.0 * std::fabs(t[i]);
     exp_(slopes, n, slopes, false);

@@ -277,7 +277,7 @@ enum {
   XENT_DENOMINATOR_GIVEN = 2   /* options.denominator_value: a batch that comes in pieces has the same for all */
 };
 
-/* What a mean is whose denominator is 0. The gradient is all zero in every case. */
+/* What a mean is whose denominator is 0. The gradient of the losses is 0 in every case. */
 typedef int32_t xent_empty_mean;
 enum {
   XENT_EMPTY_MEAN_NAN = 0,
@@ -289,14 +289,16 @@ enum {
 typedef int32_t xent_invalid_label;
 enum {
   XENT_INVALID_LABEL_ERROR = 0, /* the call fails with XENT_INVALID_LABEL before a logit is read */
-  XENT_INVALID_LABEL_NAN = 1    /* that row counts, and its loss and gradient are NaN */
+  XENT_INVALID_LABEL_NAN = 1    /* that row counts, and its loss, lse and gradient are NaN (the gradient 0 where upstream
+                                   is 0). Sparse: one such class is enough */
 };
 
 /* What a row is whose classes are all at -inf. */
 typedef int32_t xent_masked_row;
 enum {
   XENT_MASKED_ROW_NAN = 0, /* loss, lse and gradient are NaN */
-  XENT_MASKED_ROW_ZERO = 1 /* loss and gradient are 0, lse is -inf */
+  XENT_MASKED_ROW_ZERO = 1 /* loss, gradient and probabilities are 0, lse and log-probabilities of all classes -inf. The
+                              row counts: row_mask or ignore_index leave it out of a mean */
 };
 
 /* Where label smoothing puts its share eps. */
@@ -340,7 +342,8 @@ typedef struct xent_softmax_options {
   const void* row_weight;     /* one per row, multiplies the row's loss. A row of weight 0 is not read; it counts.
                                  NULL: 1 */
   const uint8_t* row_mask;    /* one per row; rows that have 0 are ignored. NULL: none is */
-  double scale;               /* z = scale * x takes the place of the logits; positive and finite. Temperature T: 1/T */
+  double scale;               /* z = scale * x takes the place of the logits; positive, normal and finite. Temperature
+                                 T: 1/T */
   double softcap;             /* c > 0: z = c * tanh(scale * x / c). -inf stays -inf. 0: none */
   double label_smoothing;     /* eps in [0, 1] */
   xent_smoothing smoothing;
@@ -485,7 +488,8 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  * denominator is a normal number.
  * With options: loss 4 (f32) or 6 (f64), and 2 gamma more; entropy likewise; gradient elements 4 (f32) or 8 (f64), and
  * 2 gamma more, of the sum of the magnitudes of their terms where a target is subtracted or terms of other signs are
- * added. Of f64 logits, scale and softcap round z to double first.
+ * added. Scale and softcap round z to double first, which adds 2^-53 |z| to the error of a loss: f32 logits show it
+ * where |z| is 2^25 times as large as the loss.
  * A probability below 2^-126 (f64: 2^-1022) of its row counts as 0 in the gradient.
  *
  * Special values: a class at -inf has probability 0 and gradient 0; if it is the label, the loss is +inf and the

@@ -202,7 +202,10 @@ FamilyRow RowOf(const Family& family, int64_t row, Quad denominator) {
   const bool all_masked = std::all_of(x.begin(), x.end(), [](Quad value) { return value == -kQuadInfinity; });
   const bool is_bad = std::any_of(x.begin(), x.end(), [](Quad value) { return !(value < kQuadInfinity); });
   if (IsIgnored(family, row) || family.row_weight.At(row) == 0) return result;
-  if (all_masked && family.options.masked_row == XENT_MASKED_ROW_ZERO) return result;
+  if (all_masked && family.options.masked_row == XENT_MASKED_ROW_ZERO) {
+    result.lse = -kQuadInfinity;
+    return result;
+  }
   result.is_read = true;
   const bool is_flat = SlopeOf(family, row, denominator) == 0 && family.lse_upstream.At(row, 0) == 0 &&
                        family.entropy_upstream.At(row, 0) == 0;
@@ -302,8 +305,8 @@ bool ExpectRow(const Family& family, int64_t row, const FamilyRow& exact, const 
   const double entropy = family.wants_classes ? row_of(results.entropy) : exact.is_nan ? NAN : 0;
   const int64_t argmax = family.wants_classes ? results.argmax[static_cast<size_t>(row)] : exact.argmax;
   if (!exact.is_read) {
-    const bool zero = row_of(results.row_loss) == 0 && row_of(results.lse) == 0 && entropy == 0 &&
-                      argmax == -1;
+    const bool zero = row_of(results.row_loss) == 0 && row_of(results.lse) == static_cast<double>(exact.lse) &&
+                      entropy == 0 && argmax == -1;
     EXPECT_TRUE(zero) << "row " << row << " is not read\n" << DescribeFamily(family);
   } else if (exact.is_nan) {
     const bool nan = std::isnan(row_of(results.row_loss)) && std::isnan(row_of(results.lse)) &&
