@@ -96,8 +96,8 @@ class BinaryRun {
   template <bool kPlain, bool kGradient, bool kStream>
   HWY_INLINE void Step(const BinaryLaneTerms<C> lanes, const Arrays& at, int64_t i, int64_t count) {
     alignas(64) C losses[kStep];
-    PrefetchStep(at.x + i);
-    PrefetchStep(at.targets + i);
+    PrefetchAhead<kStep>(at.x + i);
+    PrefetchAhead<kStep>(at.targets + i);
     for (int64_t v = 0; v < kStepVectors<C>; ++v) {
       hn::Store(Element<kPlain, kGradient, kStream>(lanes, at, i + v * LanesOf<C>()), Tag<C>(), losses + v * LanesOf<C>());
     }

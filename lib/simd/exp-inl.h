@@ -23,8 +23,8 @@ namespace HWY_NAMESPACE {
 // Made by tools/coefficients; tools/coefficients --check compares.
 constexpr float kExpLn2F32[] = {0xb17p-12f, 0x85fdf4p-38f};
 constexpr float kExpTailF32[] = {0xa84503p-32f, 0x805423p-23f, 0x805949p-24f, 0xab16a9p-26f};
-constexpr uint32_t kExpEighthsF32[] = {0x3f7f5829u, 0x3f7b3a3eu, 0x3f77d424u, 0x3f759202u,
-                                       0x3f748e45u, 0x3f74e5beu, 0x3f76b7dau, 0x3f7a26deu};
+constexpr uint32_t kExpEighthsF32[] = {0x1f7f5829u, 0x1f7b3a3eu, 0x1f77d424u, 0x1f759202u,
+                                       0x1f748e45u, 0x1f74e5beu, 0x1f76b7dau, 0x1f7a26deu};
 constexpr double kExpLn2F64[] = {0x162e42ffp-29, -0x1718432a1b0e26p-87};
 constexpr double kExpTailF64[] = {0x15555555555559p-55, 0x15555555555558p-57, 0x1111111110f714p-59, 0x16c16c16c175acp-62,
                                   0x1a01a01af9df22p-65, 0x1a01a019937277p-68, 0x171ddf924d8339p-71, 0x127e5042df2107p-74,
@@ -36,7 +36,9 @@ struct ExpConstants;
 template <>
 struct ExpConstants<float> {
   static constexpr float kLog2E = 0x1.715476p0f;
-  static constexpr float kMagic = 0x1.8p20f;  // adding it rounds to eighths and leaves their number in the low bits
+  // Adding it rounds to eighths and leaves their number in the low bits, 64 octaves more, so that bits of plain rows
+  // differ in the lowest ten only. (The table takes these octaves away again.)
+  static constexpr float kMagic = 0x1.8p20f + 64.0f;
   static constexpr int kExponentShift = 20;   // from there to the exponent
   static constexpr const float* kLn2 = kExpLn2F32;
   static constexpr int kStepsPerOctave = 8;

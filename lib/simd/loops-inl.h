@@ -1,5 +1,5 @@
 // The two loops over a row, tails included: Fold (a row into numbers) and Map (a row into another row); and the sum of
-// a row that waits in the stage. A row is a run of steps of 32 elements: 32 virtual lanes, whatever the width of a
+// a row that waits in the stage. A row is a run of steps of 64 elements: 64 virtual lanes, whatever the width of a
 // vector, so that sums have the same tree on every instruction set.
 
 #if defined(XENT_SIMD_LOOPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -21,16 +21,20 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t kStep = 32;
+constexpr int64_t kStep = 64;
+// Elements that a loop without a sum works on together.
+constexpr int64_t kMapStep = 32;
 
 // How far ahead of its use memory is asked for: two pages, since the processor's own prefetchers stop at their ends
 // (Zen 5, 512 x 32000 f32 from memory: 1.30 ms; 1.46 at 1024 bytes, 1.33 at 4096, 1.30 at 16384).
 constexpr int64_t kPrefetchBytes = 8192;
 
-// Vectors of a step. A step is passed about as a function of the vector's index, evaluated where it is needed: 32
+// Vectors of a step. A step is passed about as a function of the vector's index, evaluated where it is needed: 64
 // elements at once would not fit the registers.
 template <class C>
 constexpr int64_t kStepVectors = kStep / static_cast<int64_t>(hn::MaxLanes(Tag<C>()));
+template <class C>
+constexpr int64_t kMapVectors = kMapStep / static_cast<int64_t>(hn::MaxLanes(Tag<C>()));
 
 // A step in memory.
 template <class C>
@@ -38,8 +42,8 @@ HWY_INLINE auto StepFrom(const C* from) {
   return [from](int64_t v) HWY_ATTR { return hn::LoadU(Tag<C>(), from + v * LanesOf<C>()); };
 }
 
-// The sum of steps, to about a rounding error per element: lanes l and l + 16 of a step are added in f32, the rest in
-// sixteen f64 lanes.
+// The sum of steps, to about a rounding error per element: of a step, lanes l, l + 16, l + 32 and l + 48 are added in f32
+// as (0 + 1) + (2 + 3), the rest in sixteen f64 lanes. (Pairs alone: a tenth slower, Zen 4, in cache.)
 class SinglesSum {
  public:
   static constexpr float kIdentity = 0.0f;
@@ -51,9 +55,13 @@ class SinglesSum {
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
     HWY_UNROLL(16)
-    for (int64_t i = 0; i < kHalf; ++i) {
-      const auto low = at(i);  // lower addresses first: what `at` writes goes out in order
-      Widen(hn::Add(low, at(kHalf + i)), sum_ + i * kVectors / kHalf);
+    for (int64_t i = 0; i < kPart; ++i) {
+      // Lower addresses first: what `at` writes goes out in order.
+      const auto first = at(i);
+      const auto low = hn::Add(first, at(kPart + i));
+      const auto third = at(2 * kPart + i);
+      const auto high = hn::Add(third, at(3 * kPart + i));
+      Widen(hn::Add(low, high), sum_ + i * kVectors / kPart);
     }
   }
 
@@ -71,7 +79,7 @@ class SinglesSum {
   using Wide = hn::CappedTag<double, 8>;
   static constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Wide()));
   static constexpr int64_t kVectors = 16 / kLanes;
-  static constexpr int64_t kHalf = kStepVectors<float> / 2;
+  static constexpr int64_t kPart = kStepVectors<float> / 4;
 
   HWY_INLINE void Widen(hn::Vec<Tag<float>> x, hn::Vec<Wide>* to) {
     const Wide d;
@@ -95,10 +103,7 @@ class WidenedSum : public SinglesSum {
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
     HWY_UNROLL(16)
-    for (int64_t i = 0; i < kHalf; ++i) {
-      Widen(at(i), sum_ + i * kVectors / kHalf);
-      Widen(at(kHalf + i), sum_ + i * kVectors / kHalf);
-    }
+    for (int64_t i = 0; i < 4 * kPart; ++i) Widen(at(i), sum_ + i % kPart * kVectors / kPart);
   }
 };
 
@@ -115,7 +120,7 @@ inline void AddLanes(double* sums, double* lows) {
   }
 }
 
-// The sum of steps with the rounding errors of its eight lanes of f64, after a step's quarters were added in f64.
+// The sum of steps with the rounding errors of its eight lanes of f64, after the quarters of half a step were added in f64.
 class DoublesSum {
  public:
   static constexpr double kIdentity = 0.0;
@@ -125,20 +130,11 @@ class DoublesSum {
     for (auto& lanes : low_) lanes = hn::Zero(Tag<double>());
   }
 
-  // Lanes l, l + 8, l + 16 and l + 24 of a step as (0 + 2) + (1 + 3).
+  // Lanes l, l + 8, l + 16 and l + 24 of each half of a step as (0 + 2) + (1 + 3).
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
-    HWY_UNROLL(8)
-    for (int64_t i = 0; i < kVectors; ++i) {
-      const auto even = hn::Add(at(i), at(2 * kVectors + i));
-      const auto odd = hn::Add(at(kVectors + i), at(3 * kVectors + i));
-      const auto term = hn::Add(even, odd);
-      const auto before = sum_[i];
-      sum_[i] = hn::Add(before, term);
-      const auto from_term = hn::Sub(sum_[i], before);
-      const auto lost = hn::Add(hn::Sub(before, hn::Sub(sum_[i], from_term)), hn::Sub(term, from_term));
-      low_[i] = hn::Add(low_[i], lost);
-    }
+    AddHalf(at, 0);
+    AddHalf(at, 4 * kVectors);
   }
 
   HWY_INLINE void Finish(double* sum, double* low) const {
@@ -155,6 +151,23 @@ class DoublesSum {
 
  private:
   static constexpr int64_t kVectors = 8 / LanesOf<double>();
+
+  template <class StepAt>
+  HWY_INLINE void AddHalf(const StepAt& at, int64_t begin) {
+    HWY_UNROLL(8)
+    for (int64_t i = begin; i < begin + kVectors; ++i) {
+      const auto even = hn::Add(at(i), at(2 * kVectors + i));
+      const auto odd = hn::Add(at(kVectors + i), at(3 * kVectors + i));
+      const auto term = hn::Add(even, odd);
+      auto& sum = sum_[i - begin];
+      const auto before = sum;
+      sum = hn::Add(before, term);
+      const auto from_term = hn::Sub(sum, before);
+      const auto lost = hn::Add(hn::Sub(before, hn::Sub(sum, from_term)), hn::Sub(term, from_term));
+      low_[i - begin] = hn::Add(low_[i - begin], lost);
+    }
+  }
+
   hn::Vec<Tag<double>> sum_[kVectors];
   hn::Vec<Tag<double>> low_[kVectors];
 };
@@ -205,11 +218,11 @@ class MaxAccumulator {
   hn::Vec<Tag<C>> bad_;
 };
 
-// Asks for the memory that a step kPrefetchBytes ahead will read.
-template <class T>
-HWY_INLINE void PrefetchStep(const T* from) {
+// Asks for the memory that so many elements kPrefetchBytes ahead will read.
+template <int64_t kElements, class T>
+HWY_INLINE void PrefetchAhead(const T* from) {
   const char* const ahead = reinterpret_cast<const char*>(from) + kPrefetchBytes;
-  for (size_t byte = 0; byte < kStep * sizeof(T); byte += 64) hwy::Prefetch(ahead + byte);
+  for (size_t byte = 0; byte < kElements * sizeof(T); byte += 64) hwy::Prefetch(ahead + byte);
 }
 
 // op of the step at `from`, whose first element has this index.
@@ -231,10 +244,10 @@ struct Itself {
 };
 
 // A cut step of storage, padded with zeros, for code that works on whole steps.
-template <class T>
+template <class T, int64_t kElements>
 struct PaddedStep {
   PaddedStep(const T* from, int64_t count) { std::memcpy(values, from, static_cast<size_t>(count) * sizeof(T)); }
-  T values[kStep] = {};
+  T values[kElements] = {};
 };
 
 // accumulator += op(x[i]) for every i in [0, n) but the label (none if it is outside). kKeep: the results stay in `kept`.
@@ -247,7 +260,7 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& 
   while (i < n) {
     // Whole steps without the label.
     for (const int64_t end = (i > label_step ? n : label_step) - kStep; i <= end; i += kStep) {
-      if constexpr (!kReadsCache) PrefetchStep(x + i);
+      if constexpr (!kReadsCache) PrefetchAhead<kStep>(x + i);
       const auto at = ApplyToStep(x + i, i, op);
       if constexpr (kKeep) {
         accumulator.Add([&](int64_t v) HWY_ATTR {
@@ -261,10 +274,10 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& 
     }
     if (i >= n) break;
     const int64_t count = std::min(kStep, n - i);
-    const PaddedStep<T> padded(x + i, count);
+    const PaddedStep<T, kStep> padded(x + i, count);
     alignas(64) C values[kStep];
     const auto at = ApplyToStep(padded.values, i, op);
-    for (int64_t v = 0; v < kStepVectors<C>; ++v) hn::Store(at(v), Tag<C>(), values + v * LanesOf<C>());
+    for (int64_t v = 0; v * LanesOf<C>() < count; ++v) hn::Store(at(v), Tag<C>(), values + v * LanesOf<C>());
     std::fill(values + count, values + kStep, Accumulator::kIdentity);
     if (i == label_step) values[label - i] = Accumulator::kIdentity;
     if constexpr (kKeep) std::memcpy(kept + i, values, static_cast<size_t>(count) * sizeof(C));
@@ -279,24 +292,24 @@ HWY_INLINE int64_t ElementsToAlignment(const U* pointer) {
   return static_cast<int64_t>((64 - reinterpret_cast<uintptr_t>(pointer) % 64) % 64 / sizeof(U));
 }
 
-// out[i, i + kStep) = op of x there.
+// out[i, i + kMapStep) = op of x there.
 template <bool kStream, class T, class U, class Op>
 HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out) {
   using C = Compute<T>;
-  PrefetchStep(x + i);
+  PrefetchAhead<kMapStep>(x + i);
   const auto at = ApplyToStep(x + i, i, op);
   HWY_UNROLL(2)
-  for (int64_t v = 0; v < kStepVectors<C>; ++v) ToStorage<kStream>(at(v), Tag<C>(), out + i + v * LanesOf<C>());
+  for (int64_t v = 0; v < kMapVectors<C>; ++v) ToStorage<kStream>(at(v), Tag<C>(), out + i + v * LanesOf<C>());
 }
 
-// As many elements as a step has at most.
+// kMapStep elements at most.
 template <class T, class U, class Op>
 HWY_INLINE void MapPart(const T* x, int64_t i, int64_t count, Op& op, U* out) {
   using C = Compute<T>;
-  const PaddedStep<T> padded(x + i, count);
-  U rounded[kStep];
+  const PaddedStep<T, kMapStep> padded(x + i, count);
+  U rounded[kMapStep];
   const auto at = ApplyToStep(padded.values, i, op);
-  for (int64_t v = 0; v < kStepVectors<C>; ++v) ToStorage(at(v), Tag<C>(), rounded + v * LanesOf<C>());
+  for (int64_t v = 0; v * LanesOf<C>() < count; ++v) ToStorage(at(v), Tag<C>(), rounded + v * LanesOf<C>());
   std::memcpy(out + i, rounded, static_cast<size_t>(count) * sizeof(U));
 }
 
@@ -304,7 +317,7 @@ HWY_INLINE void MapPart(const T* x, int64_t i, int64_t count, Op& op, U* out) {
 template <class T, class U, class Op>
 HWY_INLINE void Map(const T* x, int64_t n, Op&& op, U* out) {
   int64_t i = 0;
-  for (; i + kStep <= n; i += kStep) MapStep<false>(x, i, op, out);
+  for (; i + kMapStep <= n; i += kMapStep) MapStep<false>(x, i, op, out);
   if (i < n) MapPart(x, i, n - i, op, out);
 }
 
@@ -318,7 +331,7 @@ HWY_INLINE void MapOut(const T* x, int64_t n, Op&& op, U* out, bool stream) {
   // Stores past the cache are aligned.
   int64_t i = std::min(n, ElementsToAlignment(out));
   if (i > 0) MapPart(x, 0, i, op, out);
-  for (; i + kStep <= n; i += kStep) MapStep<true>(x, i, op, out);
+  for (; i + kMapStep <= n; i += kMapStep) MapStep<true>(x, i, op, out);
   if (i < n) MapPart(x, i, n - i, op, out);
 }
 
@@ -348,8 +361,8 @@ class StagedRow {
   }
 
 #if HWY_CAP_GE512
-  // Whether SumEight knows rows of so many singles: those of one step.
-  bool IsShort() const { return sizeof(C) == sizeof(float) && n_ <= kStep; }
+  // Whether SumEight knows rows of so many singles: those of half a step.
+  bool IsShort() const { return sizeof(C) == sizeof(float) && n_ <= 32; }
 
   // The sums of eight such rows, n apart, with the bits of Sum. Their trees go up side by side: with ten classes that
   // takes a third of the time (Zen 5: 3.0 and 1.0 ns a row).
@@ -380,7 +393,7 @@ class StagedRow {
     const hn::CappedTag<double, 8> d;
     const float* const from = rows + row * n_;
     const auto lanes = [&](int64_t v) HWY_ATTR {
-      if (whole_ > 0) return hn::LoadU(df, from + v * 16);
+      if (n_ == 32) return hn::LoadU(df, from + v * 16);
       return hn::IfThenElseZero(hn::FirstN(df, static_cast<size_t>(std::max<int64_t>(n_ - v * 16, 0))), hn::LoadU(df, from + v * 16));
     };
     const auto both = n_ <= 16 ? lanes(0) : hn::Add(lanes(0), lanes(1));

@@ -16,6 +16,15 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
+// a | (b ^ c).
+template <class D>
+HWY_INLINE hn::Vec<D> OrXor(D, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (sizeof(a) == 64) return hn::Vec<D>{_mm512_ternarylogic_epi32(a.raw, b.raw, c.raw, 0xF6)};
+#endif
+  return hn::Or(a, hn::Xor(b, c));
+}
+
 // e^x, and a record of whether every exponent was small. A maximum of |x| would be an operation less, but forgets what
 // it was when it meets NaN.
 template <class C>
@@ -28,7 +37,8 @@ struct PlainExp {
     const auto reduced = ReduceExp(d, x);
     const hn::RebindToUnsigned<D> du;
     const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent)));
-    range = hn::Or(range, hn::Sub(hn::BitCast(du, reduced.shifted), base));
+    const auto bits = hn::BitCast(du, reduced.shifted);
+    range = sizeof(C) == sizeof(float) ? OrXor(du, range, bits, base) : hn::Or(range, hn::Sub(bits, base));
     return ExpScaled(d, reduced, reduced.shifted);
   }
 
