@@ -22,6 +22,10 @@ constexpr int64_t kSliceStates = 1 + kSlice / kChunk;
 constexpr int64_t kStageBytes = 12288;
 constexpr int64_t kStageSlack = 256;
 
+// Rows of so many classes are staged and written one by one: their tiles need no factors, and a stage for a single row if
+// it is not kept.
+constexpr int64_t kOwnLoop = 256;
+
 // Logits that are widened at a time.
 constexpr int64_t kWiden = 256;
 
@@ -81,8 +85,9 @@ struct Tile {
   const int64_t* labels;  // one per row; kSkipRow: not read, or at least not used
   void* stage;            // 64-byte aligned, for rows * classes exponentials and the slack; columns: kMostColumns *
                           // classes, or null if no gradient follows
-  void* factors;          // likewise, for what turns each of them into a gradient element; null for a single row;
-                          // columns: kColumnWorkBytes
+  void* factors;          // likewise, for what turns each of them into a gradient element; null from kOwnLoop classes
+                          // on; columns: kColumnWorkBytes
+  bool keeps_stage;       // write_staged follows
 };
 
 // A piece of one row.

@@ -60,6 +60,7 @@ class Softmax {
     return const_cast<char*>(task_.gradient.Row(row));
   }
   int64_t ComputedBytes() const { return task_.logits.IsDouble() ? 8 : 4; }
+  bool HasOwnLoop() const { return task_.logits.classes >= kOwnLoop; }
   int64_t SlicesPerRow() const { return (task_.logits.classes + kSlice - 1) / kSlice; }
 
   const SoftmaxTask& task_;
@@ -71,7 +72,8 @@ class Softmax {
   const bool staged_;
   const bool has_columns_;
   const bool is_plain_;  // plain_rows is worth a try
-  int64_t tile_rows_;
+  int64_t unit_rows_;   // rows whose losses are added first; the bits of totals depend on it
+  int64_t tile_units_;  // units that are worked on together
   bool stream_;
 };
 
@@ -87,8 +89,16 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       is_plain_(IsPlainLoss(task) && (staged_ || has_columns_)) {
   const Matrix& x = task.logits;
   const int64_t tile_elements = staged_ ? kStageBytes / ComputedBytes() : kTileElements;
-  tile_rows_ = std::min(kTileRows, std::max<int64_t>(tile_elements / std::max<int64_t>(x.classes, 1), 1));
-  if (has_columns_) tile_rows_ = kMostColumns;
+  unit_rows_ = std::min(kTileRows, std::max<int64_t>(tile_elements / std::max<int64_t>(x.classes, 1), 1));
+  tile_units_ = 1;
+  if (has_columns_) {
+    unit_rows_ = kMostColumns;
+  } else if (staged_ && HasOwnLoop()) {
+    // Both stages as one, or none.
+    const int64_t fitting = 2 * kStageBytes / (ComputedBytes() * x.classes);
+    const int64_t rows = task.outputs.gradient != nullptr ? std::min(fitting, kTileRows) : kTileRows;
+    tile_units_ = std::max<int64_t>(rows / unit_rows_, 1);
+  }
   const bool in_place = task.outputs.gradient == x.data;
   stream_ = !in_place && GoesPastCache(x.rows * x.classes * x.ElementBytes());
 }
@@ -100,7 +110,7 @@ bool Softmax::Run() const {
   return true;
 }
 
-// Tiles of equal length in lots of consecutive tiles; or the whole matrix as one tile whose slices are shared.
+// Units of equal length in lots of consecutive units; or the whole matrix as one tile whose slices are shared.
 bool Softmax::RunAll(Totals* totals) const {
   const Matrix& x = task_.logits;
   const bool is_few_rows = x.rows < 4 * int64_t{team_.threads} && x.rows <= kTileRows;
@@ -109,20 +119,21 @@ bool Softmax::RunAll(Totals* totals) const {
   }
   // Tiles are runs of rows at equal distances.
   const int64_t run_rows = x.inner == 1 ? x.rows : x.inner;
-  const int64_t tiles_per_run = (run_rows + tile_rows_ - 1) / tile_rows_;
-  const int64_t tiles = x.rows / run_rows * tiles_per_run;
-  const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_tile, Totals* parts) {
+  const int64_t units_per_run = (run_rows + unit_rows_ - 1) / unit_rows_;
+  const int64_t units = x.rows / run_rows * units_per_run;
+  const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_unit, Totals* parts) {
     PendingWrite pending = {};
     Stages stages;
     Rows rows;
     StartRows(task_, std::min(kTileRows, x.rows), &rows);
     for (int64_t lot = first_lot; lot < last_lot; ++lot) {
-      for (int64_t tile = first_tile(lot); tile < first_tile(lot + 1); ++tile) {
+      const int64_t end = first_unit(lot + 1);
+      for (int64_t unit = first_unit(lot); unit < end; unit += tile_units_) {
         // Divisions would be felt in each of many small tiles.
-        const int64_t run = has_columns_ ? tile / tiles_per_run : 0;
-        const int64_t begin = (tile - run * tiles_per_run) * tile_rows_;
+        const int64_t run = has_columns_ ? unit / units_per_run : 0;
+        const int64_t begin = (unit - run * units_per_run) * unit_rows_;
         const int64_t first = run * run_rows + begin;
-        const int64_t count = std::min(tile_rows_, run_rows - begin);
+        const int64_t count = std::min(std::min(tile_units_, end - unit) * unit_rows_, run_rows - begin);
         if (has_columns_) {
           RunColumns(first, count, &rows, &parts[lot]);
           continue;
@@ -132,7 +143,7 @@ bool Softmax::RunAll(Totals* totals) const {
     }
     kernels_.finish_write(&pending);
   };
-  return RunLots(team_, tiles, range, totals);
+  return RunLots(team_, units, range, totals);
 }
 
 // All rows as one tile, whose slices are shared. Not inline: its rows would stay on a small stack.
@@ -152,11 +163,12 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
   }
   const Tile tile = {task_.logits.Row(first), task_.logits.outer_stride, 1, count, task_.logits.classes, rows->read,
                      stages != nullptr ? stages->First() : nullptr,
-                     stages != nullptr && tile_rows_ > 1 ? stages->Second() : nullptr};
+                     stages != nullptr && !HasOwnLoop() ? stages->Second() : nullptr,
+                     task_.outputs.gradient != nullptr};
 
   if (!FindStates(tile, team, pending, rows)) return false;
   FindScalars(tile, rows);
-  WriteRows(task_, math_, *rows, tile_rows_, totals);
+  WriteRows(task_, math_, *rows, unit_rows_, totals);
   if (task_.outputs.argmax != nullptr || task_.outputs.correct != nullptr) {
     int64_t largest[kTileRows];
     kernels_.find_largest(tile, largest);
@@ -188,7 +200,7 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
   OfRows* const all = reinterpret_cast<OfRows*>(scratch);
   const auto tile_of = [&](int64_t from, int64_t n, const int64_t* labels) {
     return Tile{x.Row(first + from), 1, x.class_stride, n, x.classes, labels,
-                wants_gradient ? scratch + sizeof(OfRows) : nullptr, all->work};
+                wants_gradient ? scratch + sizeof(OfRows) : nullptr, all->work, wants_gradient};
   };
   LoadLabels(task_, first, count, all->labels);
   const Tile tile = tile_of(0, count, all->labels);
@@ -268,7 +280,7 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
 // Room for the exponentials of the tile, if there is any. The thread's scratch has two halves of constant size: what is
 // pending still needs the other one.
 void Softmax::KeepExponentials(PendingWrite* pending, Rows* rows) const {
-  const int64_t half = (tile_rows_ * task_.logits.classes * ComputedBytes() + kStageSlack + 63) / 64 * 64;
+  const int64_t half = (unit_rows_ * task_.logits.classes * ComputedBytes() + kStageSlack + 63) / 64 * 64;
   char* const scratch = static_cast<char*>(ThreadScratch(2 * half));
   if (scratch == nullptr) return;
   const char* const busy = static_cast<const char*>(pending->stage);

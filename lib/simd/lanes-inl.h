@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #ifdef __FAST_MATH__
 #error "The library's accuracy and its equal bits rest on IEEE arithmetic: build it without -ffast-math."
@@ -61,56 +62,70 @@ constexpr bool kHasF16Instructions = false;
 constexpr bool kHasF16Instructions = true;
 #endif
 
+// Words of bf16 or f16, widened; the pointer says which.
 template <class D>
-HWY_INLINE hn::Vec<D> FromStorage(D d, const Lane<D>* from) {
-  return hn::LoadU(d, from);
-}
-
-template <class D, class T>
-HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> WordsFromStorage(D, const T* from) {
-  const hn::Rebind<uint16_t, D> du16;
-  const hn::RebindToUnsigned<D> du32;
-  return hn::PromoteTo(du32, hn::LoadU(du16, &from->bits));
-}
-
-template <class D>
-HWY_INLINE hn::Vec<D> FromStorage(D d, const BF16* from) {
+HWY_INLINE hn::Vec<D> WidenWords(D d, hn::Vec<hn::Rebind<uint16_t, D>> words, const BF16*) {
 #if HWY_TARGET == HWY_AVX3
   // Each word to the upper half of its lane, zeros below, by one permutation; else it is a widening and a shift.
   if constexpr (sizeof(hn::Vec<D>) == 64) {
     alignas(64) static constexpr uint16_t kUpper[32] = {0, 0, 0, 1, 0, 2,  0, 3,  0, 4,  0, 5,  0, 6,  0, 7,
                                                         0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15};
-    const auto words = _mm512_castsi256_si512(hn::LoadU(hn::Rebind<uint16_t, D>(), &from->bits).raw);
-    const auto lanes = _mm512_maskz_permutexvar_epi16(0xAAAAAAAAu, _mm512_load_si512(kUpper), words);
+    const auto lanes =
+        _mm512_maskz_permutexvar_epi16(0xAAAAAAAAu, _mm512_load_si512(kUpper), _mm512_castsi256_si512(words.raw));
     return hn::Vec<D>{_mm512_castsi512_ps(lanes)};
   }
 #endif
-  return hn::BitCast(d, hn::ShiftLeft<16>(WordsFromStorage(d, from)));
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(hn::RebindToUnsigned<D>(), words)));
 }
 
-// The 15 bits of the magnitude, placed 13 higher, are the number times 2^-112 (subnormals too); what that makes of
-// infinity and NaN is at least 2^16.
+// By integers, the 15 bits of the magnitude, placed 13 higher, are the number times 2^-112 (subnormals too); what that
+// makes of infinity and NaN is at least 2^16.
 template <class D>
-HWY_INLINE hn::Vec<D> WidenF16(D d, hn::Vec<hn::RebindToUnsigned<D>> words) {
-  const hn::RebindToUnsigned<D> du;
-  const auto magnitude = hn::ShiftLeft<13>(hn::And(words, hn::Set(du, 0x7FFFu)));
-  const auto sign = hn::ShiftLeft<16>(hn::And(words, hn::Set(du, 0x8000u)));
-  const auto value = hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112f));
-  const auto special = hn::Or(hn::BitCast(du, value), hn::Set(du, 0x7F800000u));
-  const auto widened = hn::IfThenElse(hn::Ge(value, hn::Set(d, 0x1p16f)), hn::BitCast(d, special), value);
-  return hn::Or(widened, hn::BitCast(d, sign));
-}
-
-template <class D>
-HWY_INLINE hn::Vec<D> FromStorage(D d, const F16* from) {
+HWY_INLINE hn::Vec<D> WidenWords(D d, hn::Vec<hn::Rebind<uint16_t, D>> words, const F16*) {
   if constexpr (kHasF16Instructions) {
-    const hn::Rebind<uint16_t, D> du16;
-    const hn::Rebind<hwy::float16_t, D> df16;
-    return hn::PromoteTo(d, hn::BitCast(df16, hn::LoadU(du16, &from->bits)));
+    return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, D>(), words));
   } else {
-    return WidenF16(d, WordsFromStorage(d, from));
+    const hn::RebindToUnsigned<D> du;
+    const auto bits = hn::PromoteTo(du, words);
+    const auto magnitude = hn::ShiftLeft<13>(hn::And(bits, hn::Set(du, 0x7FFFu)));
+    const auto sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(du, 0x8000u)));
+    const auto value = hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112f));
+    const auto special = hn::Or(hn::BitCast(du, value), hn::Set(du, 0x7F800000u));
+    const auto widened = hn::IfThenElse(hn::Ge(value, hn::Set(d, 0x1p16f)), hn::BitCast(d, special), value);
+    return hn::Or(widened, hn::BitCast(d, sign));
   }
 }
+
+template <class D, class T>
+HWY_INLINE hn::Vec<D> FromStorage(D d, const T* from) {
+  if constexpr (std::is_same_v<T, Lane<D>>) {
+    return hn::LoadU(d, from);
+  } else {
+    return WidenWords(d, hn::LoadU(hn::Rebind<uint16_t, D>(), &from->bits), from);
+  }
+}
+
+#if HWY_CAP_GE512
+// Lane l if bit l is set.
+template <class D>
+HWY_INLINE hn::Mask<D> MaskFromBits(D, uint64_t bits) {
+  hn::Mask<D> mask;
+  mask.raw = static_cast<decltype(mask.raw)>(bits);
+  return mask;
+}
+
+// The first `count` lanes of what FromStorage gives, or all; 0 beyond, where nothing is read.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> PartFromStorage(D d, int64_t count, const T* from) {
+  const size_t n = static_cast<size_t>(count);
+  if constexpr (std::is_same_v<T, Lane<D>>) {
+    return hn::MaskedLoad(hn::FirstN(d, n), d, from);
+  } else {
+    const hn::Rebind<uint16_t, D> du16;
+    return WidenWords(d, hn::MaskedLoad(hn::FirstN(du16, n), du16, &from->bits), from);
+  }
+}
+#endif
 
 // Plain or cache-bypassing store of a vector. Which one is a constant: on Zen 4 a loop that chooses as it runs takes
 // twice as long, however constant the choice.

@@ -250,7 +250,75 @@ struct PaddedStep {
   T values[kElements] = {};
 };
 
+#if HWY_CAP_GE512
+
+// The same of the elements that have a bit in `others`; 0 of the rest, or what the sum starts with. Of a cut step only the
+// first `count` are read. Masks made of integers cost next to nothing; a branch for the label's step would be foreseen in
+// no row, and what goes through memory has to wait for small stores.
+template <bool kCut, class T, class Op>
+HWY_INLINE auto ApplyToOthers(const T* from, int64_t index, int64_t count, uint64_t others, Compute<T> otherwise, Op& op) {
+  using C = Compute<T>;
+  return [=, &op](int64_t v) HWY_ATTR {
+    const Tag<C> d;
+    const int64_t i = v * LanesOf<C>();
+    const auto mask = MaskFromBits(d, others >> i);
+    const auto x = [&]() HWY_ATTR {
+      if constexpr (kCut) return PartFromStorage(d, std::max<int64_t>(count - i, 0), from + i);
+      return FromStorage(d, from + i);
+    }();
+    const auto lanes = op(d, x, index + i);
+    return otherwise == C(0) ? hn::IfThenElseZero(mask, lanes) : hn::IfThenElse(mask, lanes, hn::Set(d, otherwise));
+  };
+}
+
+// A bit for each element of a step but the label. No branch.
+inline uint64_t AllBut(int64_t label) {
+  const uint64_t position = static_cast<uint64_t>(label);
+  return ~(uint64_t{position < uint64_t{kStep}} << (position % uint64_t{kStep}));
+}
+
 // accumulator += op(x[i]) for every i in [0, n) but the label (none if it is outside). kKeep: the results stay in `kept`.
+template <bool kKeep, class T, class Op, class Accumulator>
+HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& accumulator, Compute<T>* kept) {
+  using C = Compute<T>;
+  const auto add = [&](int64_t i, const auto& at) HWY_ATTR {
+    if constexpr (!std::is_same_v<Op, Itself>) PrefetchAhead<kStep>(x + i);
+    if constexpr (!kKeep) {
+      accumulator.Add(at);
+    } else {
+      accumulator.Add([&](int64_t v) HWY_ATTR {
+        const auto lanes = at(v);
+        hn::StoreU(lanes, Tag<C>(), kept + i + v * LanesOf<C>());
+        return lanes;
+      });
+    }
+  };
+  constexpr C kNone = Accumulator::kIdentity;
+  int64_t i = 0;
+  if (label >= 0 && label < n) {
+    for (; i + kStep <= n; i += kStep) add(i, ApplyToOthers<false>(x + i, i, kStep, AllBut(label - i), kNone, op));
+  } else {
+    label = -1;
+    for (; i + kStep <= n; i += kStep) add(i, ApplyToStep(x + i, i, op));
+  }
+  if (i == n) return;
+  const int64_t count = n - i;
+  const uint64_t others = AllBut(label - i) & ((uint64_t{1} << count) - 1);
+  const auto at = ApplyToOthers<true>(x + i, i, count, others, kNone, op);
+  accumulator.Add([&](int64_t v) HWY_ATTR {
+    const auto lanes = at(v);
+    if constexpr (kKeep) {
+      const auto is_kept = hn::FirstN(Tag<C>(), static_cast<size_t>(std::max<int64_t>(count - v * LanesOf<C>(), 0)));
+      hn::BlendedStore(lanes, is_kept, Tag<C>(), kept + i + v * LanesOf<C>());
+    }
+    return lanes;
+  });
+}
+
+#else
+
+// accumulator += op(x[i]) for every i in [0, n) but the label (none if it is outside). x holds what was staged already:
+// vectors so narrow would not suffice for more than the sum.
 template <bool kKeep, class T, class Op, class Accumulator>
 HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& accumulator, Compute<T>* kept) {
   using C = Compute<T>;
@@ -285,6 +353,8 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& 
     i += kStep;
   }
 }
+
+#endif  // HWY_CAP_GE512
 
 // Elements until the next multiple of 64 bytes.
 template <class U>

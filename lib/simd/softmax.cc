@@ -138,44 +138,61 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, RowState* stat
   using C = Compute<T>;
   const int64_t classes = tile.classes;
   if (tile.stride != classes) return false;
-  C* const stage = static_cast<C*>(tile.stage);
+  C* const stage = static_cast<C*>(tile.stage) + (tile.keeps_stage ? first * classes : 0);
   PlainExp<C> exp;
-  Map(static_cast<const T*>(tile.logits) + first * classes, (last - first) * classes, exp, stage + first * classes);
+  Map(static_cast<const T*>(tile.logits) + first * classes, (last - first) * classes, exp, stage);
   if (!exp.InRange()) return false;
   // All labels before all sums: a load that meets a smaller store still on its way has to wait for it.
-  for (int64_t r = first; r < last; ++r) stage[r * classes + tile.labels[r]] = C(0);
+  for (int64_t r = first; r < last; ++r) stage[(r - first) * classes + tile.labels[r]] = C(0);
   const StagedRow<C> row(classes);
   int64_t r = first;
 #if HWY_CAP_GE512
   if constexpr (sizeof(C) == sizeof(float)) {
     alignas(64) double sums[8];
     for (; r + 8 <= last && row.IsShort(); r += 8) {
-      hn::Store(row.SumEight(stage + r * classes), hn::CappedTag<double, 8>(), sums);
+      hn::Store(row.SumEight(stage + (r - first) * classes), hn::CappedTag<double, 8>(), sums);
       for (int64_t i = 0; i < 8; ++i) states[r + i] = RowState{sums[i], 0.0, 0.0, 0, kPlain};
     }
   }
 #endif
   for (; r < last; ++r) {
     states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
-    row.Sum(stage + r * classes, &states[r].sum, &states[r].low);
+    row.Sum(stage + (r - first) * classes, &states[r].sum, &states[r].low);
   }
   return true;
 }
 
-// A run of rows that are all read.
+// Stages a run of rows one by one.
 template <class T>
-void StageRun(const Tile& tile, int64_t first, int64_t last, RowState* states) {
+void StageSingly(const Tile& tile, int64_t first, int64_t last, RowState* states) {
   using C = Compute<T>;
-  if (StageTogether<T>(tile, first, last, states)) return;
   for (int64_t r = first; r < last; ++r) {
     const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
-    C* const staged = static_cast<C*>(tile.stage) + r * tile.classes;
+    C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
     StepSum<C> sum;
-    if (FoldPlainly<true>(logits, tile.classes, tile.labels[r], PlainExp<C>(), staged, sum)) {
+    const bool is_plain = tile.keeps_stage
+                              ? FoldPlainly<true>(logits, tile.classes, tile.labels[r], PlainExp<C>(), staged, sum)
+                              : FoldPlainly<false>(logits, tile.classes, tile.labels[r], PlainExp<C>(), staged, sum);
+    if (HWY_LIKELY(is_plain)) {
       states[r] = StateOf<C>(sum);
     } else {
       FoldCarefully(logits, tile.classes, tile.labels[r], staged, &states[r]);
     }
+  }
+}
+
+// A run of rows that are all read. One loop may do for exponentials and sum: see MapAndSum.
+template <class T>
+void StageRun(const Tile& tile, int64_t first, int64_t last, RowState* states) {
+  if (HWY_CAP_GE512 && tile.classes >= kOwnLoop) {
+    StageSingly<T>(tile, first, last, states);
+    return;
+  }
+  constexpr int64_t kRoom = 2 * kStageBytes / static_cast<int64_t>(sizeof(Compute<T>));
+  const int64_t count = tile.keeps_stage ? last - first : std::max<int64_t>(kRoom / tile.classes, 1);
+  for (int64_t r = first; r < last; r += count) {
+    const int64_t end = std::min(r + count, last);
+    if (!StageTogether<T>(tile, r, end, states)) StageSingly<T>(tile, r, end, states);
   }
 }
 
@@ -365,11 +382,16 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   const int64_t classes = tile.classes;
   // Rows whose elements are more than products are written one by one.
   const bool is_together = factors != nullptr && !out.has_offsets;
+  // Rows that share cache lines go past the cache in one piece: half a line is slow to write.
+  const bool is_joined = out.stream && out.stride == classes && classes * static_cast<int64_t>(sizeof(T)) % 64 != 0;
   T* const gradient = static_cast<T*>(out.data);
   for (int64_t r = 0; r < tile.rows; ++r) {
     C* const staged = stage + r * classes;
     const RowWrite<C> write = PlanWrite(out, r, states, grads, staged, classes);
-    if (is_together) {
+    if (!is_together && is_joined) {
+      Map(staged, classes, Times<C>{write.factor, write.offset}, staged);
+      if (write.has_mark) staged[tile.labels[r]] = static_cast<C>(write.mark);
+    } else if (is_together) {
       Spread(write.factor, classes, factors + r * classes);
       if (!write.has_mark) continue;
       staged[tile.labels[r]] = static_cast<C>(write.mark);
@@ -379,6 +401,7 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
       if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
     }
   }
+  if (!is_together && is_joined) MapOut(stage, tile.rows * classes, Itself(), gradient, true);
   for (int64_t r = 0; r < (out.stride == classes ? 1 : tile.rows) && is_together; ++r) {
     const TimesEach<C> product = {factors + r * classes};
     const int64_t n = out.stride == classes ? tile.rows * classes : classes;
