@@ -199,10 +199,7 @@ xent_status xent_softmax_push(const xent_logits* slice, int64_t first_class, con
 xent_status xent_softmax_merge(int64_t rows, const xent_row_state* more_states, const double* more_label_logits,
                                xent_row_state* states, double* label_logits) {
   const xent::FpEnvironment environment;
-  xent_status status = xent::CheckStreamArrays(rows, "states", states, "label_logits", label_logits);
-  if (status == XENT_OK) {
-    status = xent::CheckStreamArrays(rows, "more_states", more_states, "more_label_logits", more_label_logits);
-  }
+  const xent_status status = xent::CheckMerge(rows, more_states, more_label_logits, states, label_logits);
   if (status == XENT_OK) {
     xent::MergeRows(rows, reinterpret_cast<const xent::RowState*>(more_states), more_label_logits,
                     reinterpret_cast<xent::RowState*>(states), label_logits);

@@ -95,6 +95,14 @@ class Binary {
 
 bool IsHalf(Dtype dtype) { return dtype == Dtype::kBF16 || dtype == Dtype::kF16; }
 
+// NaN, none, where the arithmetic's type would make another number of it.
+double IgnoredTarget(const BinaryTask& task) {
+  const double value = task.options.ignore_target;
+  const float single = static_cast<float>(value);
+  const bool fits = task.IsDouble() || (std::isfinite(single) == std::isfinite(value) && (single == 0.0f) == (value == 0.0));
+  return fits ? value : std::numeric_limits<double>::quiet_NaN();
+}
+
 BinaryTerms TermsOf(const BinaryTask& task) {
   const xent_binary_options& options = task.options;
   const bool is_clamped = options.log_rule == XENT_LOG_CLAMP;
@@ -103,7 +111,7 @@ BinaryTerms TermsOf(const BinaryTask& task) {
   terms.slope = denominator == 0.0 ? 0.0 : options.upstream / denominator;
   terms.pos_weight = options.pos_weight;
   terms.smoothing = options.label_smoothing;
-  terms.ignored = task.HasLabels() ? kIgnoredLabel : options.ignore_target;
+  terms.ignored = task.HasLabels() ? kIgnoredLabel : IgnoredTarget(task);
   terms.gamma = options.focal_gamma;
   terms.alpha = options.focal_alpha;
   terms.least_log = is_clamped ? -100.0 : -std::numeric_limits<double>::infinity();

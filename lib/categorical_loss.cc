@@ -84,6 +84,7 @@ class Categorical {
   void RunTile(int64_t first, int64_t count, CategoricalWork* work, CategoricalTotals* totals) const {
     Rows& rows = work->rows;
     LoadRows(rows_, first, count, &rows);
+    targets_.Prepare(&rows);
     if (targets_.HasTermPerClass()) {
       FindLosses(work, &totals->outside);
     } else {
@@ -99,7 +100,7 @@ class Categorical {
     for (int64_t i = 0; i < n; ++i) {
       const bool is_inside = is_of_logs_ ? !std::isnan(x[i]) : x[i] >= 0.0 && x[i] <= 1.0;
       outside += !is_inside;
-      if (!is_inside) x[i] = kNaN;
+      x[i] = is_inside ? x[i] + 0.0 : kNaN;  // -0 becomes 0
       divisor[i] = is_of_logs_ ? 1.0 : x[i];
       if (task_.log_rule == XENT_LOG_CLAMP && divisor[i] < kLeastDivisor) divisor[i] = kLeastDivisor;
       if (task_.log_rule == XENT_LOG_CLAMP && is_of_logs_ && x[i] < kLeastLog) x[i] = kLeastLog;
@@ -188,9 +189,9 @@ class Categorical {
       work->piece.classes = n;
       for (int64_t r = 0; r < rows.count; ++r) {
         double* const g = work->gradient + r * n;
-        const bool is_invalid = rows.labels[r] == kInvalidLabel && rows.slope[r] != 0.0;
-        std::fill(g, g + n, is_invalid ? kNaN : 0.0);
-        if (rows.read[r] == kSkipRow || rows.slope[r] == 0.0) continue;
+        const bool is_nan = rows.labels[r] == kInvalidLabel || std::isnan(rows.loss[r]);
+        std::fill(g, g + n, is_nan && rows.slope[r] != 0.0 ? kNaN : 0.0);
+        if (rows.read[r] == kSkipRow || rows.slope[r] == 0.0 || is_nan) continue;
         const int64_t label = rows.labels[r] - begin;
         if (!has_terms) {
           if (label >= 0 && label < n) g[label] = rows.slope[r] * rows.mark[r];

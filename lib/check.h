@@ -12,6 +12,7 @@ const char* LastError();
 
 // Checks the arguments of xent_softmax_cross_entropy, but not the labels' values, and fills the task but its count.
 // `name`: of the rows.
+// name: of the logits in messages; null: there are none, and their data stand for nothing.
 xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
                          const xent_softmax_outputs* outputs, SoftmaxTask* task);
 
@@ -42,6 +43,8 @@ xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int6
                              const double* label_logits, const xent_targets* labels,
                              const xent_softmax_options* options, const char* name, void* gradient, StreamTask* task);
 // Of the two arrays alone.
+xent_status CheckMerge(int64_t rows, const xent_row_state* more_states, const double* more_label_logits,
+                       const xent_row_state* states, const double* label_logits);
 xent_status CheckStreamArrays(int64_t rows, const char* states_name, const xent_row_state* states,
                               const char* logits_name, const double* label_logits);
 

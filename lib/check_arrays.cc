@@ -151,7 +151,7 @@ xent_status CheckGradient(const Array& as_given, const xent_logits& x, Array* gr
 
 xent_status CheckOverlaps(const Extent* all_inputs, size_t all_input_count, const Extent* all_outputs,
                           size_t all_output_count, bool may_be_in_place) {
-  constexpr size_t kMost = 24;
+  constexpr size_t kMost = Extents::kMost;
   // Few are given, and small calls must not wait for the others.
   const Extent* inputs[kMost];
   const Extent* outputs[kMost];

@@ -54,7 +54,8 @@ xent_status CheckBinaryNumbers(const BinaryTask& task) {
   const bool has_logits = task.form == BinaryForm::kLogits;
   XENT_RULE(CheckUpstreamFactor(options.upstream, task.IsDouble()));
   XENT_RULE(CheckRange("denominator_value", options.denominator_value, 0.0, kHuge));
-  XENT_RULE(CheckRange("pos_weight", options.pos_weight, 0.0, kHuge));
+  const double most = task.IsDouble() ? kHuge : static_cast<double>(std::numeric_limits<float>::max());
+  XENT_RULE(CheckRange("pos_weight", options.pos_weight, 0.0, most));
   XENT_RULE(CheckRange("label_smoothing", options.label_smoothing, 0.0, 1.0));
   XENT_RULE(CheckRange("focal_gamma", options.focal_gamma, 0.0, kHuge));
   if (options.focal_alpha != -1.0) XENT_RULE(CheckRange("focal_alpha (but for -1)", options.focal_alpha, 0.0, 1.0));
@@ -142,10 +143,11 @@ xent_status CheckCategoricalOptions(const xent_softmax_options& options, const x
   const bool has_softmax_options = options.scale != none.scale || options.softcap != 0.0 || options.z_loss != 0.0 ||
                                    options.entropy_weight != 0.0 || options.focal_gamma != 0.0 ||
                                    options.live_classes != 0 || options.row_state != nullptr || options.lse != nullptr ||
-                                   options.lse_upstream != nullptr || options.entropy_upstream != nullptr;
+                                   options.lse_upstream != nullptr || options.entropy_upstream != nullptr ||
+                                   options.masked_row != none.masked_row;
   XENT_REQUIRE(!has_softmax_options, XENT_UNSUPPORTED,
                "one of options.scale, softcap, z_loss, entropy_weight, focal_gamma, live_classes, row_state, lse, "
-               "lse_upstream and entropy_upstream is set; probabilities have none");
+               "lse_upstream, entropy_upstream and masked_row is set; probabilities have none");
   const bool has_softmax_outputs = out.lse != nullptr || out.row_state != nullptr || out.entropy != nullptr ||
                                    out.probability != nullptr || out.log_probability != nullptr ||
                                    out.correct != nullptr || out.argmax != nullptr || out.z_loss != nullptr;
@@ -168,9 +170,11 @@ xent_status CheckCategorical(const xent_logits* probabilities, xent_distribution
                "log_rule is %" PRId32 "; it is no xent_log_rule", log_rule);
   XENT_RULE(CheckEpsilon("epsilon", log_rule, epsilon));
   XENT_RULE(CheckAligned("argument", "outside", outside, 8));
-  const Extent inputs[] = {ExtentOf("probabilities.data", task->rows.logits)};
-  const Extent written[] = {ExtentOf("outputs.gradient", task->rows.gradient), {"outside", outside, 8}};
-  XENT_RULE(CheckOverlaps(inputs, 1, written, 2, true));
+  Extents others = InputsOf("probabilities.data", task->rows);
+  const Extents outputs_of_rows = OutputsOf(task->rows);
+  others.Add(outputs_of_rows.list, outputs_of_rows.count);
+  const Extent written[] = {{"outside", outside, 8}};
+  XENT_RULE(CheckOverlaps(others.list, others.count, written, 1, false));
   task->given = given == XENT_PROBABILITIES ? Given::kProbabilities : Given::kLogs;
   task->log_rule = log_rule;
   task->epsilon = epsilon;

@@ -44,6 +44,18 @@ struct Extent {
   }
 };
 
+// Several.
+struct Extents {
+  static constexpr size_t kMost = 32;
+
+  void Add(const Extent* more, size_t more_count) {
+    for (size_t i = 0; i < more_count; ++i) list[count++] = more[i];
+  }
+
+  Extent list[kMost];
+  size_t count = 0;
+};
+
 // An array of the caller's with its name, in the terms of xent_logits.
 struct Array {
   const char* of;      // "outputs"
@@ -66,6 +78,9 @@ xent_status CheckAligned(const char* of, const char* name, const void* pointer, 
 // Inputs of any kind, under the name that they have in the call.
 xent_status CheckInputs(const char* name, const xent_logits& x, Matrix* matrix);
 xent_status CheckDense(const xent_targets& targets, const xent_logits& x, Array* dense);
+// All that a call reads, logits under this name first, and all that it writes.
+Extents InputsOf(const char* name, const SoftmaxTask& task);
+Extents OutputsOf(const SoftmaxTask& task);
 // No output overlaps an input or another output; but the first output may be the first input, if it may be in place.
 xent_status CheckOverlaps(const Extent* inputs, size_t input_count, const Extent* outputs, size_t output_count,
                           bool may_be_in_place);

@@ -149,47 +149,67 @@ xent_status CheckTogether(const SoftmaxTask& task) {
 }
 
 xent_status CheckOverlap(const char* name, const SoftmaxTask& task) {
+  const bool is_of_logits = name != nullptr && name[0] == 'l';
+  const Extents inputs = InputsOf(is_of_logits ? "logits.data" : "probabilities.data", task);
+  const Extents outputs = OutputsOf(task);
   const Matrix& x = task.logits;
-  const xent_softmax_options& options = task.options;
-  const xent_softmax_outputs& out = task.outputs;
-  const int64_t row = x.rows * (x.IsDouble() ? 8 : 4);
-  const int64_t states = x.rows * static_cast<int64_t>(sizeof(xent_row_state));
-  const bool is_dense = task.targets.kind == XENT_TARGET_DENSE;
-  const int64_t labels = x.rows * task.targets.per_row * DtypeSize(task.targets.labels.dtype);
-  const Extent all_inputs[] = {ExtentOf(name[0] == 'l' ? "logits.data" : "probabilities.data", x),
-                           {"targets.data", task.targets.labels.data,
-                            is_dense ? ExtentOf("", task.targets.dense).bytes : labels},
-                           {"targets.weights", task.targets.weights, row * task.targets.per_row},
-                           {"options.row_state", options.row_state, states},
-                           {"options.lse", options.lse, row},
-                           {"options.class_weight", options.class_weight, x.classes * (x.IsDouble() ? 8 : 4)},
-                           {"options.row_weight", options.row_weight, row},
-                           {"options.row_mask", options.row_mask, x.rows},
-                           {"options.row_upstream", options.row_upstream, row},
-                           {"options.lse_upstream", options.lse_upstream, row},
-                           {"options.entropy_upstream", options.entropy_upstream, row}};
-  const Extent all_outputs[] = {ExtentOf("outputs.gradient", task.gradient),
-                            {"outputs.row_loss", out.row_loss, row},
-                            {"outputs.lse", out.lse, row},
-                            {"outputs.row_state", out.row_state, states},
-                            {"outputs.entropy", out.entropy, row},
-                            {"outputs.probability", out.probability, row},
-                            {"outputs.log_probability", out.log_probability, row},
-                            {"outputs.argmax", out.argmax, x.rows * 8},
-                            {"outputs.total", out.total, 8},
-                            {"outputs.sum", out.sum, 8},
-                            {"outputs.denominator", out.denominator, 8},
-                            {"outputs.counted", out.counted, 8},
-                            {"outputs.ignored", out.ignored, 8},
-                            {"outputs.correct", out.correct, 8},
-                            {"outputs.z_loss", out.z_loss, 8}};
   const Matrix& g = task.gradient;
   const bool same_strides = g.dtype == x.dtype && g.inner == x.inner && g.class_stride == x.class_stride &&
                             g.inner_stride == x.inner_stride && (g.outer_stride == x.outer_stride || x.rows == x.inner);
-  return CheckOverlaps(all_inputs, std::size(all_inputs), all_outputs, std::size(all_outputs), same_strides);
+  // Without a name there are no logits.
+  return CheckOverlaps(inputs.list + (name == nullptr), inputs.count - (name == nullptr), outputs.list, outputs.count,
+                       same_strides);
 }
 
 }  // namespace
+
+Extents InputsOf(const char* name, const SoftmaxTask& task) {
+  const Matrix& x = task.logits;
+  const xent_softmax_options& options = task.options;
+  const int64_t real = x.IsDouble() ? 8 : 4;
+  const int64_t row = x.rows * real;
+  const bool is_dense = task.targets.kind == XENT_TARGET_DENSE;
+  const int64_t labels = x.rows * task.targets.per_row * DtypeSize(task.targets.labels.dtype);
+  const Extent all[] = {ExtentOf(name, x),
+                        {"targets.data", task.targets.labels.data,
+                         is_dense ? ExtentOf("", task.targets.dense).bytes : labels},
+                        {"targets.weights", task.targets.weights, row * task.targets.per_row},
+                        {"options.row_state", options.row_state, x.rows * static_cast<int64_t>(sizeof(xent_row_state))},
+                        {"options.lse", options.lse, row},
+                        {"options.class_weight", options.class_weight, x.classes * real},
+                        {"options.row_weight", options.row_weight, row},
+                        {"options.row_mask", options.row_mask, x.rows},
+                        {"options.row_upstream", options.row_upstream, row},
+                        {"options.lse_upstream", options.lse_upstream, row},
+                        {"options.entropy_upstream", options.entropy_upstream, row}};
+  Extents extents;
+  extents.Add(all, std::size(all));
+  return extents;
+}
+
+Extents OutputsOf(const SoftmaxTask& task) {
+  const Matrix& x = task.logits;
+  const xent_softmax_outputs& out = task.outputs;
+  const int64_t row = x.rows * (x.IsDouble() ? 8 : 4);
+  const Extent all[] = {ExtentOf("outputs.gradient", task.gradient),
+                        {"outputs.row_loss", out.row_loss, row},
+                        {"outputs.lse", out.lse, row},
+                        {"outputs.row_state", out.row_state, x.rows * static_cast<int64_t>(sizeof(xent_row_state))},
+                        {"outputs.entropy", out.entropy, row},
+                        {"outputs.probability", out.probability, row},
+                        {"outputs.log_probability", out.log_probability, row},
+                        {"outputs.argmax", out.argmax, x.rows * 8},
+                        {"outputs.total", out.total, 8},
+                        {"outputs.sum", out.sum, 8},
+                        {"outputs.denominator", out.denominator, 8},
+                        {"outputs.counted", out.counted, 8},
+                        {"outputs.ignored", out.ignored, 8},
+                        {"outputs.correct", out.correct, 8},
+                        {"outputs.z_loss", out.z_loss, 8}};
+  Extents extents;
+  extents.Add(all, std::size(all));
+  return extents;
+}
 
 xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
                          const xent_softmax_outputs* outputs, SoftmaxTask* task) {
@@ -200,7 +220,7 @@ xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent
                "outputs.struct_size is %" PRId32 "; this version has %zu", outputs->struct_size, sizeof(*outputs));
   task->options = options != nullptr ? *options : xent_softmax_options_default();
   task->outputs = *outputs;
-  XENT_RULE(CheckInputs(name, *logits, &task->logits));
+  XENT_RULE(CheckInputs(name != nullptr ? name : "states", *logits, &task->logits));
   XENT_RULE(CheckTargets(*targets, *logits, task->logits, &task->targets));
   XENT_RULE(CheckOptions(task->options, task->logits.IsDouble()));
   Array gradient;

@@ -11,10 +11,11 @@ namespace {
 xent_status CheckStreamOptions(const xent_softmax_options& options) {
   const bool is_known = options.scale == 1.0 && options.softcap == 0.0 && options.label_smoothing == 0.0 &&
                         options.entropy_weight == 0.0 && options.entropy_upstream == nullptr && options.lse == nullptr &&
-                        options.row_state == nullptr && options.masked_row == XENT_MASKED_ROW_NAN;
+                        options.row_state == nullptr && options.masked_row == XENT_MASKED_ROW_NAN &&
+                        options.smoothing == XENT_SMOOTHING_UNIFORM && options.live_classes == 0;
   XENT_REQUIRE(is_known, XENT_UNSUPPORTED,
-               "one of options.scale, softcap, label_smoothing, entropy_weight, entropy_upstream, lse, row_state and "
-               "masked_row is set; slices of classes go without");
+               "one of options.scale, softcap, label_smoothing, smoothing, live_classes, entropy_weight, "
+               "entropy_upstream, lse, row_state and masked_row is set; slices of classes go without");
   return XENT_OK;
 }
 
@@ -24,6 +25,20 @@ xent_status CheckStreamOutputs(const xent_softmax_outputs& out) {
   XENT_REQUIRE(is_known, XENT_UNSUPPORTED,
                "one of outputs.gradient, row_state, entropy, correct and argmax is given; states do not tell them");
   return XENT_OK;
+}
+
+// The slice comes first.
+Extents StreamInputsOf(const StreamTask& task) {
+  Extents inputs;
+  const Extent slice = ExtentOf("slice.data", task.slice);
+  const Extents of_whole = InputsOf("", task.whole);
+  const int64_t rows = task.whole.logits.rows;
+  const Extent states[] = {{"states", task.states, rows * static_cast<int64_t>(sizeof(RowState))},
+                           {"label_logits", task.label_logits, rows * 8}};
+  inputs.Add(&slice, 1);
+  inputs.Add(of_whole.list, of_whole.count);
+  inputs.Add(states, 2);
+  return inputs;
 }
 
 }  // namespace
@@ -43,6 +58,16 @@ xent_status CheckStreamArrays(int64_t rows, const char* states_name, const xent_
   return XENT_OK;
 }
 
+xent_status CheckMerge(int64_t rows, const xent_row_state* more_states, const double* more_label_logits,
+                       const xent_row_state* states, const double* label_logits) {
+  XENT_RULE(CheckStreamArrays(rows, "states", states, "label_logits", label_logits));
+  XENT_RULE(CheckStreamArrays(rows, "more_states", more_states, "more_label_logits", more_label_logits));
+  const int64_t bytes = rows * static_cast<int64_t>(sizeof(xent_row_state));
+  const Extent read[] = {{"more_states", more_states, bytes}, {"more_label_logits", more_label_logits, rows * 8}};
+  const Extent written[] = {{"states", states, bytes}, {"label_logits", label_logits, rows * 8}};
+  return CheckOverlaps(read, 2, written, 2, false);
+}
+
 xent_status CheckStream(int64_t rows, int64_t classes, xent_dtype dtype, const xent_row_state* states,
                         const double* label_logits, const xent_targets* labels, const xent_softmax_options* options,
                         const xent_softmax_outputs* outputs, StreamTask* task) {
@@ -55,7 +80,7 @@ xent_status CheckStream(int64_t rows, int64_t classes, xent_dtype dtype, const x
   // Every other rule is one of the call on whole rows, whose logits lie where nothing is read.
   static const double nothing = 0.0;
   xent_logits whole = xent_logits_rows(&nothing, dtype, rows, 1);
-  XENT_RULE(CheckSoftmax("logits", &whole, labels, options, outputs, &task->whole));
+  XENT_RULE(CheckSoftmax(nullptr, &whole, labels, options, outputs, &task->whole));
   XENT_RULE(CheckStreamOptions(task->whole.options));
   XENT_RULE(CheckStreamOutputs(*outputs));
   task->whole.logits.data = nullptr;
@@ -63,7 +88,9 @@ xent_status CheckStream(int64_t rows, int64_t classes, xent_dtype dtype, const x
   task->slice = task->whole.logits;
   task->states = reinterpret_cast<RowState*>(const_cast<xent_row_state*>(states));
   task->label_logits = const_cast<double*>(label_logits);
-  return XENT_OK;
+  const Extents inputs = StreamInputsOf(*task);
+  const Extents written = OutputsOf(task->whole);
+  return CheckOverlaps(inputs.list, inputs.count, written.list, written.count, false);
 }
 
 xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int64_t classes, const xent_row_state* states,
@@ -75,6 +102,7 @@ xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int6
   XENT_REQUIRE(matrix.HasPlainRows() || matrix.rows == 0, XENT_UNSUPPORTED,
                "slice has class_stride %" PRId64 " and inner %" PRId64 "; the classes of a row must be adjacent",
                slice->class_stride, slice->inner);
+  XENT_REQUIRE(classes >= 1, XENT_INVALID_ARGUMENT, "classes is %" PRId64 "; it must be at least 1", classes);
   XENT_REQUIRE(first_class >= 0 && first_class <= classes - matrix.classes, XENT_INVALID_ARGUMENT,
                "first_class is %" PRId64 "; with %" PRId64 " classes from there on it must lie in [0, %" PRId64 "]",
                first_class, matrix.classes, classes - matrix.classes);
@@ -84,20 +112,16 @@ xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int6
   task->first_class = first_class;
   task->gradient = matrix;
   task->gradient.data = gradient;
-  const Extent arrays[] = {{"states", states, matrix.rows * static_cast<int64_t>(sizeof(xent_row_state))},
-                           {"label_logits", label_logits, matrix.rows * 8}};
-  const Extent from = ExtentOf("slice.data", matrix);
-  for (const Extent& array : arrays) {
-    XENT_REQUIRE(!array.Overlaps(from), XENT_OVERLAP, "%s (%p) overlaps slice.data (%p)", array.name, array.begin,
-                 from.begin);
+  const Extents inputs = StreamInputsOf(*task);
+  if (name == nullptr) {
+    // States and logits are written, and are the last of the inputs.
+    return CheckOverlaps(inputs.list, inputs.count - 2, inputs.list + inputs.count - 2, 2, false);
   }
-  if (name == nullptr) return XENT_OK;
   XENT_REQUIRE(gradient != nullptr || matrix.rows == 0, XENT_INVALID_ARGUMENT, "%s is NULL", name);
   XENT_RULE(CheckAligned("argument", name, gradient, matrix.ElementBytes()));
   task->whole.outputs.gradient = gradient;  // so that its scalars are found
-  const Extent inputs[] = {from, arrays[0], arrays[1]};
-  const Extent outputs[] = {ExtentOf(name, task->gradient)};
-  return CheckOverlaps(inputs, std::size(inputs), outputs, 1, true);
+  const Extent written[] = {ExtentOf(name, task->gradient)};
+  return CheckOverlaps(inputs.list, inputs.count, written, 1, true);
 }
 
 }  // namespace xent

@@ -2,7 +2,8 @@
 // negative, a log(b / a) with a <= b:
 //   T H(X, Y) = sum n log(T / n)    T H(X) = sum n_x log(T / n_x)    T H(Y given X) = sum n log(n_x / n)
 // and T I(X; Y) = sum n log(n T / (n_x n_y)) is one of n log(n / e) - (n - e), e = n_x n_y / T, since both sum to T.
-// The derivatives by a cell are these logarithms less the measure, over T.
+// The derivatives by a cell are these logarithms less the measure, over T. The table is scaled by a power of two, so that
+// its largest cell is near 1 and no product of two sums overflows.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,10 +13,14 @@
 #include "lib/information.h"
 #include "lib/isa.h"
 #include "lib/reduce.h"
+#include "lib/row_state.h"
 #include "lib/wide_rows.h"
 
 namespace xent {
 namespace {
+
+// A product of two sums below 2^-900 is lifted: its rounding error would be no normal number.
+constexpr int64_t kLeastExponent = -900;
 
 class Joint {
  public:
@@ -27,11 +32,13 @@ class Joint {
         columns_(task.table.classes),
         words_(SoftmaxKernelsFor(IsaChosen().slot, task.table.dtype)),
         of_columns_(new (std::nothrow) Sum[static_cast<size_t>(columns_)]),
-        of_rows_(new (std::nothrow) Sum[static_cast<size_t>(rows_)]) {}
+        of_rows_(new (std::nothrow) Sum[static_cast<size_t>(rows_)]),
+        behind_(new (std::nothrow) Sum[static_cast<size_t>(std::max(rows_, columns_))]) {}
 
-  bool HasMemory() const { return of_columns_ != nullptr && of_rows_ != nullptr; }
+  bool HasMemory() const { return of_columns_ != nullptr && of_rows_ != nullptr && behind_ != nullptr; }
 
   void Run() {
+    FindScale();
     FindSums();
     double values[6] = {};
     for (int64_t row = 0; row < rows_; ++row) AddRow(row);
@@ -54,8 +61,17 @@ class Joint {
     for (int64_t begin = 0; begin < columns_; begin += kPiece) {
       const int64_t n = std::min(kPiece, columns_ - begin);
       words_.widen(PackedRow(task_.table, row, begin, n, packed), n, n_);
+      for (int64_t i = 0; i < n; ++i) n_[i] = TimesPowerOfTwo(n_[i], -scale_);
       body(begin, n);
     }
+  }
+
+  void FindScale() {
+    double largest = 0.0;
+    for (int64_t row = 0; row < rows_; ++row) {
+      ForPieces(row, [&](int64_t, int64_t n) { largest = std::max(largest, *std::max_element(n_, n_ + n)); });
+    }
+    if (largest > 0.0 && std::isfinite(largest)) scale_ = std::ilogb(largest);
   }
 
   void FindSums() {
@@ -71,11 +87,15 @@ class Joint {
     }
   }
 
-  // The sum of p log(q / p), or of divergences.
-  double SumOf(Measure measure, int64_t n) {
+  // p log(q / p), or divergences.
+  void FindTerms(Measure measure, int64_t n) {
     InformationTerms terms = {};
     terms.measure = measure;
     kernels_.terms(terms, n_, q_, n, terms_, difference_, nullptr);
+  }
+
+  double SumOf(Measure measure, int64_t n) {
+    FindTerms(measure, n);
     return sums_.sum(terms_, n, -1);
   }
 
@@ -86,11 +106,16 @@ class Joint {
     return SumOf(Measure::kConditional, n);
   }
 
-  // What independent rows and columns would have, e, and n - e = (n T - n_x n_y) / T from exact products.
+  // What independent rows and columns would have, e, and n - e = (n T - n_x n_y) / T from exact products. Where these are
+  // too small, all three are larger by 2^lift_.
   void FillExpected(int64_t row, int64_t begin, int64_t n) {
-    const Sum& x = of_rows_[row];
     for (int64_t i = 0; i < n; ++i) {
+      Sum x = of_rows_[row];
       const Sum& y = of_columns_[begin + i];
+      const int64_t exponent = ExponentOf(x.High()) + ExponentOf(y.High());
+      lift_[i] = x.High() > 0.0 && exponent < kLeastExponent ? -ExponentOf(x.High()) : 0;
+      x = Sum(TimesPowerOfTwo(x.High(), lift_[i]), TimesPowerOfTwo(x.Low(), lift_[i]));
+      n_[i] = TimesPowerOfTwo(n_[i], lift_[i]);
       const double found = n_[i] * total_.High();
       const double expected = x.High() * y.High();
       const double found_low = std::fma(n_[i], total_.High(), -found) + n_[i] * total_.Low();
@@ -105,20 +130,30 @@ class Joint {
       joint_.Add(SumBeside(total_, n));
       conditional_.Add(SumBeside(of_rows_[row], n));
       FillExpected(row, begin, n);
-      mutual_.Add(SumOf(Measure::kIndependence, n));
+      FindTerms(Measure::kIndependence, n);
+      for (int64_t i = 0; i < n; ++i) terms_[i] = TimesPowerOfTwo(terms_[i], -lift_[i]);
+      mutual_.Add(sums_.sum(terms_, n, -1));
     });
   }
 
-  // The sum of n log(T / n) of rows' or columns' n.
+  // The sum of n log(T / n) of rows' or columns' n. T - n is the sum of the others: those before and those behind.
   double EntropyOf(const Sum* counts, int64_t count) {
-    Sum sum;
+    if (count == 0) return 0.0;
+    behind_[count - 1] = Sum();
+    for (int64_t i = count - 1; i > 0; --i) {
+      behind_[i - 1] = behind_[i];
+      behind_[i - 1].Add(counts[i]);
+    }
+    Sum sum, before;
     for (int64_t begin = 0; begin < count; begin += kPiece) {
       const int64_t n = std::min(kPiece, count - begin);
       for (int64_t i = 0; i < n; ++i) {
-        const Sum& one = counts[begin + i];
-        n_[i] = one.Value();
+        Sum others = before;
+        others.Add(behind_[begin + i]);
+        before.Add(counts[begin + i]);
+        n_[i] = counts[begin + i].Value();
         q_[i] = total_.Value();
-        difference_[i] = (total_.High() - one.High()) + (total_.Low() - one.Low());
+        difference_[i] = others.Value();
       }
       sum.Add(SumOf(Measure::kConditional, n));
     }
@@ -152,7 +187,9 @@ class Joint {
       terms.measure = Measure::kConditional;
       kernels_.gradients(terms, n_, q_, n, terms_, nullptr);
       const double sign = task_.gradient_of == XENT_MUTUAL_INFORMATION ? -1.0 : 1.0;
-      for (int64_t i = 0; i < n; ++i) terms_[i] = task_.unit * ((sign * terms_[i] - value) / total_.Value());
+      for (int64_t i = 0; i < n; ++i) {
+        terms_[i] = TimesPowerOfTwo(task_.unit * ((sign * terms_[i] - value) / total_.Value()), -scale_);
+      }
       StoreRow(task_.gradient, words_, row, begin, n, terms_);
     });
   }
@@ -165,6 +202,9 @@ class Joint {
   const SoftmaxKernels& words_;
   const std::unique_ptr<Sum[]> of_columns_;
   const std::unique_ptr<Sum[]> of_rows_;
+  const std::unique_ptr<Sum[]> behind_;
+  int64_t scale_ = 0;
+  int64_t lift_[kPiece];
   Sum total_;
   Sum joint_;
   Sum conditional_;

@@ -528,19 +528,19 @@ XENT_API xent_status xent_softmax_cross_entropy(const xent_logits* logits, const
  * With more than 2048 classes in all and slices that begin at multiples of 32768, results have the bits of
  * xent_softmax_cross_entropy on the whole rows (lse near 0 excepted, whose last digits need the logits again); other
  * slices are within its bounds. Threads share rows.
- * Of the options push and push_gradient know ignore_index, row_mask, num_threads and runner, finish and push_gradient
- * besides reduction, empty_mean, invalid_label, denominator, denominator_value, upstream, row_upstream, lse_upstream,
- * class_weight, row_weight, z_loss and focal_gamma; others that are set are XENT_UNSUPPORTED. */
+ * Options: ignore_index, row_mask, num_threads and runner; for finish and push_gradient besides (push disregards them)
+ * reduction, empty_mean, invalid_label, denominator, denominator_value, upstream, row_upstream, lse_upstream,
+ * class_weight, row_weight, z_loss and focal_gamma; others that are set are XENT_UNSUPPORTED. Targets are labels. */
 
 /* Empties the states.
  * Reads: nothing. Writes: states, label_logits. Aliases: none. Threads: any. Errors: XENT_INVALID_ARGUMENT. Since: 0.1 */
 XENT_API xent_status xent_softmax_begin(int64_t rows, xent_row_state* states, double* label_logits);
 
 /* Adds the classes [first_class, first_class + slice.classes).
- * Reads: slice, labels. Writes: states, label_logits. Aliases: none.
+ * Reads: slice, targets. Writes: states, label_logits. Aliases: none.
  * Errors: XENT_INVALID_ARGUMENT, XENT_UNSUPPORTED, XENT_OVERLAP, XENT_SIZE_OVERFLOW, XENT_VERSION_MISMATCH,
  *   XENT_RUNNER_FAILED. options may be NULL, here and below. Since: 0.1 */
-XENT_API xent_status xent_softmax_push(const xent_logits* slice, int64_t first_class, const xent_targets* labels,
+XENT_API xent_status xent_softmax_push(const xent_logits* slice, int64_t first_class, const xent_targets* targets,
                                        const xent_softmax_options* options, xent_row_state* states,
                                        double* label_logits);
 
@@ -552,18 +552,18 @@ XENT_API xent_status xent_softmax_merge(int64_t rows, const xent_row_state* more
 
 /* The losses of rows of `classes` logits of this dtype in all: total, sum, denominator, counted, ignored, row_loss, lse,
  * probability, log_probability and z_loss; other outputs are XENT_UNSUPPORTED. All labels are checked first.
- * Reads: states, label_logits, labels. Writes: what is not NULL in outputs. Aliases: none.
+ * Reads: states, label_logits, targets. Writes: what is not NULL in outputs. Aliases: none.
  * Errors: as xent_softmax_cross_entropy. Since: 0.1 */
 XENT_API xent_status xent_softmax_finish(int64_t rows, int64_t classes, xent_dtype dtype, const xent_row_state* states,
-                                         const double* label_logits, const xent_targets* labels,
+                                         const double* label_logits, const xent_targets* targets,
                                          const xent_softmax_options* options, const xent_softmax_outputs* outputs);
 
 /* The gradient of the slice's logits, with their dtype and strides, once the states are those of all classes.
- * Reads: slice, states, label_logits, labels. Writes: gradient. Aliases: gradient may be exactly the slice's memory.
+ * Reads: slice, states, label_logits, targets. Writes: gradient. Aliases: gradient may be exactly the slice's memory.
  * Errors: as xent_softmax_cross_entropy. Since: 0.1 */
 XENT_API xent_status xent_softmax_push_gradient(const xent_logits* slice, int64_t first_class, int64_t classes,
                                                 const xent_row_state* states, const double* label_logits,
-                                                const xent_targets* labels, const xent_softmax_options* options,
+                                                const xent_targets* targets, const xent_softmax_options* options,
                                                 void* gradient);
 
 /* ------------------------------------------------- functions of logits */
@@ -623,8 +623,8 @@ XENT_API xent_status xent_token_logprob(const xent_logits* logits, const void* t
 /* Elements stand for themselves here: inputs x[o][j][i] with the layout of xent_logits, a target for each. "Element
  * arrays" have outer * classes * inner elements in the order o, j, i without gaps: float for f32, bf16 and f16 inputs,
  * double for f64 inputs; arrays with one element per class or row (o, i) likewise.
- * Targets: XENT_TARGET_DENSE, reals in [0, 1] with any strides; or XENT_TARGET_LABELS, integers 0 and 1, one for each
- * element in the order o, j, i. */
+ * Targets: XENT_TARGET_DENSE, reals in [0, 1] with any strides (rounded to f32 first, if the inputs are not f64); or
+ * XENT_TARGET_LABELS, integers 0 and 1, one for each element in the order o, j, i. */
 
 /* What a mean over elements divides by. */
 typedef int32_t xent_element_denominator;
@@ -649,7 +649,7 @@ typedef struct xent_binary_options {
   xent_empty_mean empty_mean;
   xent_invalid_label invalid_label; /* of labels but 0 and 1 */
   int64_t ignore_index;             /* labels: elements with this one are left out: loss and gradient 0 */
-  double ignore_target;             /* dense targets: likewise. NaN: none */
+  double ignore_target;             /* dense targets: likewise; a number that the targets cannot be ignores none. NaN: none */
   double upstream;                  /* d(objective) / d(total), or d(objective) / d(loss) without reduction */
   int32_t num_threads;              /* at most so many threads; 0: xent_num_threads() */
   int32_t reserved;                 /* 0 */
@@ -658,7 +658,8 @@ typedef struct xent_binary_options {
   xent_log_rule log_rule;        /* probabilities only */
   double denominator_value;      /* with XENT_ELEMENTS_GIVEN: finite, not negative; else 0 */
   double epsilon;                /* with XENT_LOG_EPSILON, in (0, 0.5); else 0 */
-  double pos_weight;             /* multiplies the part of target 1, with the next two; not negative */
+  double pos_weight;             /* multiplies the part of target 1, with the next two; not negative, and for f32, bf16 and
+                                    f16 inputs no larger than f32 holds */
   const void* class_pos_weight;  /* one per class. NULL: 1, as all that follow */
   const void* element_pos_weight;
   const void* class_weight;      /* weights multiply the loss of an element; not negative. One of weight 0 loses nothing */
@@ -765,7 +766,8 @@ static inline xent_binary_outputs xent_binary_outputs_none(void) {
  * from f32. Results below the normal numbers keep what their type can hold, times the weights.
  *
  * Special values: a term whose coefficient is 0 is 0, so that target 1 at x = +inf loses nothing and target 0 +inf. NaN
- * inputs, and targets outside [0, 1], give NaN for their element and no other.
+ * inputs, and targets outside [0, 1], give NaN for their element and no other; but an element whose weight is 0 (that of
+ * focal_alpha included) has loss and gradient 0 whatever its input is.
  *
  * Reads: logits and targets, each once. Ignored elements are read with their neighbours, and nothing depends on them.
  * Writes: what is not NULL in outputs. Padding is neither read nor written.
@@ -781,9 +783,9 @@ XENT_API xent_status xent_sigmoid_cross_entropy(const xent_logits* logits, const
 /* The same of probabilities p:
  *     loss     = -w * (u t log(p) + (1 - t) log(1 - p))
  *     gradient =  w * ((1 - t) / (1 - p) - u t / p)
- * with options.log_rule where p is 0 or 1. Errors in units in the last place: f32 loss 2 (of
- * targets 0 and 1 0.5), gradient 3; f64 4 both; the gradient's of the magnitudes of its terms. A p that is NaN or not in [0, 1] gives NaN, and is counted in
- * outputs.outside. Prefer logits where there are any: a rounded p has lost what a confident one meant.
+ * with options.log_rule where p is 0 or 1. Errors in units in the last place: f32 loss of targets 0 and 1 0.5, of others
+ * 2.5, with weights or smoothing 4; gradient 4; f64 4 both; the gradient's of the magnitudes of its terms, where p is a normal
+ * number. A p that is NaN or not in [0, 1] gives NaN, and is counted in outputs.outside. Prefer logits where there are any: a rounded p has lost what a confident one meant.
  * Everything else as xent_sigmoid_cross_entropy. Since: 0.1 */
 XENT_API xent_status xent_binary_cross_entropy(const xent_logits* probabilities, const xent_targets* targets,
                                                const xent_binary_options* options,
@@ -814,7 +816,7 @@ typedef struct xent_information_options {
   xent_distribution p_given; /* as what */
   xent_distribution q_given;
   double base;         /* of the logarithm in results: 2 for bits, 10; 0: e */
-  double scale;        /* multiplies what is given as logits (temperature T: 1 / T); positive and finite */
+  double scale;        /* multiplies what is given as logits (temperature T: 1 / T); positive, normal and finite */
   double beta;         /* of XENT_JENSEN_SHANNON, in [0, 1] */
   double upstream;     /* d(objective) / d(total), or d(objective) / d(row) without reduction; finite */
   const void* row_upstream; /* one per row, multiplies upstream: float, or double if p is f64. NULL: 1 */
@@ -866,7 +868,7 @@ static inline xent_information_outputs xent_information_outputs_none(void) {
 }
 
 /* A measure of each row of p, or of p and q, and its gradients. Rows are those of xent_logits, whatever they hold: p and q
- * may have other layouts, but as many rows and classes.
+ * may have other strides and types, but the same outer, classes and inner.
  *
  * Rows of probabilities need not sum to 1; the formulas stand as they are. Terms with p_j = 0 are 0; p_j > 0 with q_j = 0
  * makes cross-entropy and divergence +inf. A negative probability makes its row NaN (entropy: -inf, as scipy's entr).
@@ -874,7 +876,8 @@ static inline xent_information_outputs xent_information_outputs_none(void) {
  * distributions keep their digits, and those of distributions are never negative (of logits, and Jensen-Shannon's, not
  * by a rounding error either).
  * Computed in f64: f32 rows are within 1 unit in the last place wherever the terms cancel by less than 2^-20; f64 rows
- * within 8 units of the sum of the magnitudes of these terms, of logits with p_j |log p_j| among them. Gradient elements
+ * within 8 units of the sum of the magnitudes of these terms, and of logits 1 + |log p_j| times p_j |log p_j| among them
+ * (their logarithms are rounded: nearly equal logits, or probabilities beside logarithms, keep no more). Gradient elements
  * likewise, of the magnitudes of theirs, and of f64 logits and logarithms |log p_j| + |log q_j| units more.
  *
  * Reads: p, q. Writes: what is not NULL in outputs. Aliases: p_gradient may be exactly p's memory, q_gradient q's.
@@ -900,8 +903,9 @@ enum {
 /* Number `measure` - 1 of values (5 doubles; NULL: not computed) becomes that measure, to the base `base` (2, 10; 0: e).
  * gradient: d(gradient_of) / d(n), with the table's layout and dtype, may be its memory; NULL: none (gradient_of is then
  * 0). H(X given Y) is that of the transposed table: exchange outer and classes, and their strides.
- * Each within 20 units in the last place of a double, however small it is; H(X, Y) = H(X) + H(Y given X) and I(X; Y) = H(X) + H(Y) - H(X, Y)
- * hold to such errors. A table of zeros, or with a negative cell, has NaN everywhere.
+ * Each within 20 units in the last place of a double, however small it is and whatever T, but mutual information below
+ * 1e-28, which is left by products of T that cancel; H(X, Y) = H(X) + H(Y given X) and I(X; Y) = H(X) + H(Y) - H(X, Y) hold
+ * to such errors. A table of zeros, or with a negative cell, has NaN everywhere.
  * Reads: table, with inner 1: outer values of x, classes values of y. Writes: values, gradient. Threads: one.
  * Errors: XENT_INVALID_ARGUMENT, XENT_OVERLAP, XENT_SIZE_OVERFLOW, XENT_OUT_OF_MEMORY. Since: 0.1 */
 XENT_API xent_status xent_joint_information(const xent_logits* table, double base, double* values,
@@ -918,8 +922,8 @@ XENT_API xent_status xent_joint_information(const xent_logits* table, double bas
  * what they are the logarithms of). Of the options count reduction, empty_mean, invalid_label, ignore_index, denominator,
  * denominator_value, upstream, row_upstream, class_weight, row_weight, row_mask, label_smoothing, smoothing, num_threads
  * and runner; of the outputs total, sum, denominator, counted, ignored, row_loss and gradient. Others that are set are
- * XENT_UNSUPPORTED. outside: how many of the probabilities that were read are none, NaN or not in [0, 1], which makes
- * their rows NaN; NULL: not counted.
+ * XENT_UNSUPPORTED. outside: how many of the probabilities that were read are none, NaN or not in [0, 1] (of logarithms:
+ * NaN), which makes their rows NaN; NULL: not counted.
  *
  * Errors: f32, bf16 and f16 losses are rounded once from f64; f64 losses and gradients are within 4 units in the last place, with
  * weights and smoothing (bf16 and f16: rounded once, from f32).

@@ -11,6 +11,9 @@
 #define XENT_SIMD_BINARY_INL_H_
 #endif
 
+#include <algorithm>
+#include <limits>
+
 #include "lib/kernels.h"
 #include "lib/simd/logistic-inl.h"
 
@@ -43,9 +46,12 @@ struct BinaryLaneTerms {
       : kept(static_cast<C>(1.0 - terms.smoothing)),
         share(static_cast<C>(terms.smoothing / 2)),
         pos_weight(static_cast<C>(terms.pos_weight)),
-        slope(static_cast<C>(terms.slope)),
+        slope(static_cast<C>(std::min(std::max(terms.slope, -kLargest), kLargest))),
         ignored(static_cast<C>(terms.ignored)),
         has_ignored(terms.ignored == terms.ignored) {}
+
+  // An infinite slope would make NaN of gradients that are 0.
+  static constexpr double kLargest = static_cast<double>(std::numeric_limits<C>::max());
 
   C kept;
   C share;
@@ -207,8 +213,13 @@ struct PowerOfFraction {
     const auto bounded = hn::Max(hn::Mul(high, k), hn::Set(d, -8192.0));
     exponent = hn::Round(bounded);
     const auto rest = hn::MulAdd(hn::Sub(all, high), k, hn::Sub(bounded, exponent));
-    const auto power = hn::MulAdd(all, hn::Add(log.high, log.low), hn::Mul(rest, hn::Set(d, kLn2)));
-    mantissa = KeepNaN(d, base, hn::IfThenZeroElse(hn::Eq(base, hn::Zero(d)), Exp()(d, power, 0)));
+    // At more than 1024 gamma k is less than -2900, and base^gamma 0.
+    const auto all_power = hn::MulAdd(all, hn::Add(log.high, log.low), hn::Mul(rest, hn::Set(d, kLn2)));
+    const auto power = hn::Max(hn::Min(all_power, hn::Set(d, 1024.0)), hn::Set(d, -8192.0));
+    const auto whole = hn::Round(hn::Mul(power, hn::Set(d, 1 / kLn2)));
+    const auto near_one = Exp()(d, hn::NegMulAdd(whole, hn::Set(d, kLn2), power), 0);
+    exponent = hn::Add(exponent, whole);
+    mantissa = KeepNaN(d, base, hn::IfThenZeroElse(hn::Eq(base, hn::Zero(d)), near_one));
   }
 
   // y * 2^exponent.
@@ -345,7 +356,7 @@ struct ShortProbabilitiesForm {
     const auto at_least = [&](hn::Vec<D> log) HWY_ATTR { return hn::IfThenElse(hn::Lt(log, least_log), least_log, log); };
     const BinaryWeights<D> weights(d, lanes, in);
     const auto inside = hn::IfThenElse(is_probability, p, one);
-    const auto is_one = hn::Eq(weights.t, one);
+    const auto is_one = hn::And(hn::Eq(weights.t, one), hn::Eq(weights.b, zero));  // smoothing may be less than t shows
     const auto is_soft = hn::Not(hn::Or(is_one, hn::Eq(weights.t, zero)));
     // Target 1 has log p, any other log(1 - p).
     const auto first = at_least(Log(d, inside, hn::IfThenElseZero(is_one, one)));

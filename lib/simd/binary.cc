@@ -52,7 +52,7 @@ class BinaryRun {
   HWY_INLINE void AddTo(BinarySums* sums) {
     double block, block_low;
     sum_.Finish(&block, &block_low);
-    sum_ = StepSum<C>();
+    sum_ = SignedSum<C>();
     const double before = sums->sum;
     sums->sum = before + block;
     const double from_block = sums->sum - before;
@@ -154,7 +154,7 @@ class BinaryRun {
   }
 
   const BinaryTerms& terms_;
-  StepSum<C> sum_;
+  SignedSum<C> sum_;  // two large losses may add up to more than f32 holds
   int64_t ignored_ = 0;
   int64_t outside_ = 0;
 };

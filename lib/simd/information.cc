@@ -134,12 +134,22 @@ struct Mixture {
       : Mixture(row.beta, pair.p.value, pair.q.value, pair.Compare(row).difference) {}
 
   HWY_INLINE Mixture(double beta, Numbers p, Numbers q, Numbers difference)
-      : Mixture(p, q, hn::Mul(hn::Set(InformationTag(), 1.0 - beta), difference),
+      : Mixture(beta, p, q, hn::Mul(hn::Set(InformationTag(), 1.0 - beta), difference),
                 hn::Neg(hn::Mul(hn::Set(InformationTag(), beta), difference)),
                 hn::MulAdd(hn::Set(InformationTag(), beta), p, hn::Mul(hn::Set(InformationTag(), 1.0 - beta), q))) {}
 
-  HWY_INLINE Mixture(Numbers p, Numbers q, Numbers p_less, Numbers q_less, Numbers m)
-      : of_p(p, m, p_less), of_q(q, m, q_less) {}
+  HWY_INLINE Mixture(double beta, Numbers p, Numbers q, Numbers p_less, Numbers q_less, Numbers m)
+      : of_p(p, m, p_less), of_q(q, m, q_less) {
+    const InformationTag d;
+    const auto is_lost = hn::AndNot(hn::Eq(hn::Max(p, q), hn::Zero(d)), hn::Eq(m, hn::Zero(d)));
+    if (HWY_LIKELY(hn::AllFalse(d, is_lost))) return;
+    // p or q is so small that beta p is 0, and beside 0: p / m is 1 / beta.
+    const auto log_of = [&](double share) HWY_ATTR { return Log()(d, hn::Set(d, share), 0); };
+    of_p.log = hn::IfThenElse(is_lost, hn::Neg(log_of(beta)), of_p.log);
+    of_q.log = hn::IfThenElse(is_lost, hn::Neg(log_of(1.0 - beta)), of_q.log);
+    of_p.divergence = hn::IfThenZeroElse(is_lost, of_p.divergence);
+    of_q.divergence = hn::IfThenZeroElse(is_lost, of_q.divergence);
+  }
 
   Ratio of_p;
   Ratio of_q;
@@ -182,10 +192,10 @@ void Terms(const InformationTerms& row, const double* p, const double* q, int64_
       hn::StoreU(both.difference, d, q_part + i);
     } else {
       const Mixture m(row, pair);
-      const auto term = hn::MulAdd(beta, m.of_p.divergence, hn::Mul(rest, m.of_q.divergence));
+      const auto term = hn::Add(Product(beta, m.of_p.divergence), Product(rest, m.of_q.divergence));
       hn::StoreU(OrNaN(OrNaN(term, pair.p.value), pair.q.value), d, value + i);
-      hn::StoreU(hn::Mul(beta, Product(pair.p.value, m.of_p.log)), d, p_part + i);
-      hn::StoreU(hn::Mul(rest, Product(pair.q.value, m.of_q.log)), d, q_part + i);
+      hn::StoreU(Product(beta, Product(pair.p.value, m.of_p.log)), d, p_part + i);
+      hn::StoreU(Product(rest, Product(pair.q.value, m.of_q.log)), d, q_part + i);
     }
   }
 }
@@ -195,7 +205,7 @@ HWY_INLINE Numbers Chain(Given given, const Probability& one, Numbers derivative
   const InformationTag d;
   if (given == Given::kLogits) derivative = hn::Sub(derivative, hn::Set(d, mean));
   if (given != Given::kProbabilities) derivative = Product(one.value, derivative);
-  return hn::Mul(hn::Set(d, slope), derivative);
+  return Product(hn::Set(d, slope), derivative);
 }
 
 void Gradients(const InformationTerms& row, const double* p, const double* q, int64_t n, double* of_p, double* of_q) {
@@ -218,8 +228,8 @@ void Gradients(const InformationTerms& row, const double* p, const double* q, in
     Numbers by_p, by_q;
     if (row.measure == Measure::kJensenShannon) {
       const Mixture m(row, pair);
-      by_p = hn::Mul(hn::Set(d, row.beta), m.of_p.log);
-      by_q = hn::Mul(hn::Set(d, 1.0 - row.beta), m.of_q.log);
+      by_p = Product(hn::Set(d, row.beta), m.of_p.log);
+      by_q = Product(hn::Set(d, 1.0 - row.beta), m.of_q.log);
     } else {
       by_p = row.measure == Measure::kCrossEntropy ? hn::Neg(pair.q.log) : hn::Add(pair.Compare(row).log, one);
       by_q = hn::Neg(hn::IfThenZeroElse(hn::Eq(pair.p.value, hn::Zero(d)), hn::Div(pair.p.value, pair.q.value)));
@@ -233,7 +243,7 @@ void Gradients(const InformationTerms& row, const double* p, const double* q, in
     if (is_product) {
       auto product = hn::Neg(pair.p.value);
       if (row.q == Given::kLogits) product = hn::NegMulAdd(hn::Set(d, row.q_mean), pair.q.value, product);
-      result = hn::Mul(hn::Set(d, row.q_slope), is_pair(product));
+      result = Product(hn::Set(d, row.q_slope), is_pair(product));
     }
     hn::StoreU(result, d, of_q + i);
   }
