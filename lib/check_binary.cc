@@ -171,8 +171,7 @@ xent_status CheckCategorical(const xent_logits* probabilities, xent_distribution
   XENT_RULE(CheckEpsilon("epsilon", log_rule, epsilon));
   XENT_RULE(CheckAligned("argument", "outside", outside, 8));
   Extents others = InputsOf("probabilities.data", task->rows);
-  const Extents outputs_of_rows = OutputsOf(task->rows);
-  others.Add(outputs_of_rows.list, outputs_of_rows.count);
+  others.Add(OutputsOf(task->rows));
   const Extent written[] = {{"outside", outside, 8}};
   XENT_RULE(CheckOverlaps(others.list, others.count, written, 1, false));
   task->given = given == XENT_PROBABILITIES ? Given::kProbabilities : Given::kLogs;

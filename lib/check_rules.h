@@ -48,8 +48,12 @@ struct Extent {
 struct Extents {
   static constexpr size_t kMost = 32;
 
-  void Add(const Extent* more, size_t more_count) {
-    for (size_t i = 0; i < more_count; ++i) list[count++] = more[i];
+  // The first one stays the first; of the others those that are there.
+  void Add(const char* name, const void* begin, int64_t bytes) {
+    if (begin != nullptr || count == 0) list[count++] = Extent{name, begin, bytes};
+  }
+  void Add(const Extents& more) {
+    for (size_t i = 0; i < more.count; ++i) Add(more.list[i].name, more.list[i].begin, more.list[i].bytes);
   }
 
   Extent list[kMost];

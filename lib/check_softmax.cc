@@ -170,45 +170,42 @@ Extents InputsOf(const char* name, const SoftmaxTask& task) {
   const int64_t row = x.rows * real;
   const bool is_dense = task.targets.kind == XENT_TARGET_DENSE;
   const int64_t labels = x.rows * task.targets.per_row * DtypeSize(task.targets.labels.dtype);
-  const Extent all[] = {ExtentOf(name, x),
-                        {"targets.data", task.targets.labels.data,
-                         is_dense ? ExtentOf("", task.targets.dense).bytes : labels},
-                        {"targets.weights", task.targets.weights, row * task.targets.per_row},
-                        {"options.row_state", options.row_state, x.rows * static_cast<int64_t>(sizeof(xent_row_state))},
-                        {"options.lse", options.lse, row},
-                        {"options.class_weight", options.class_weight, x.classes * real},
-                        {"options.row_weight", options.row_weight, row},
-                        {"options.row_mask", options.row_mask, x.rows},
-                        {"options.row_upstream", options.row_upstream, row},
-                        {"options.lse_upstream", options.lse_upstream, row},
-                        {"options.entropy_upstream", options.entropy_upstream, row}};
-  Extents extents;
-  extents.Add(all, std::size(all));
-  return extents;
+  Extents all;
+  all.Add(name, x.data, ExtentOf(name, x).bytes);
+  all.Add("targets.data", task.targets.labels.data, is_dense ? ExtentOf("", task.targets.dense).bytes : labels);
+  all.Add("targets.weights", task.targets.weights, row * task.targets.per_row);
+  all.Add("options.row_state", options.row_state, x.rows * static_cast<int64_t>(sizeof(xent_row_state)));
+  all.Add("options.lse", options.lse, row);
+  all.Add("options.class_weight", options.class_weight, x.classes * real);
+  all.Add("options.row_weight", options.row_weight, row);
+  all.Add("options.row_mask", options.row_mask, x.rows);
+  all.Add("options.row_upstream", options.row_upstream, row);
+  all.Add("options.lse_upstream", options.lse_upstream, row);
+  all.Add("options.entropy_upstream", options.entropy_upstream, row);
+  return all;
 }
 
 Extents OutputsOf(const SoftmaxTask& task) {
   const Matrix& x = task.logits;
   const xent_softmax_outputs& out = task.outputs;
   const int64_t row = x.rows * (x.IsDouble() ? 8 : 4);
-  const Extent all[] = {ExtentOf("outputs.gradient", task.gradient),
-                        {"outputs.row_loss", out.row_loss, row},
-                        {"outputs.lse", out.lse, row},
-                        {"outputs.row_state", out.row_state, x.rows * static_cast<int64_t>(sizeof(xent_row_state))},
-                        {"outputs.entropy", out.entropy, row},
-                        {"outputs.probability", out.probability, row},
-                        {"outputs.log_probability", out.log_probability, row},
-                        {"outputs.argmax", out.argmax, x.rows * 8},
-                        {"outputs.total", out.total, 8},
-                        {"outputs.sum", out.sum, 8},
-                        {"outputs.denominator", out.denominator, 8},
-                        {"outputs.counted", out.counted, 8},
-                        {"outputs.ignored", out.ignored, 8},
-                        {"outputs.correct", out.correct, 8},
-                        {"outputs.z_loss", out.z_loss, 8}};
-  Extents extents;
-  extents.Add(all, std::size(all));
-  return extents;
+  Extents all;
+  all.Add("outputs.gradient", task.gradient.data, ExtentOf("", task.gradient).bytes);
+  all.Add("outputs.row_loss", out.row_loss, row);
+  all.Add("outputs.lse", out.lse, row);
+  all.Add("outputs.row_state", out.row_state, x.rows * static_cast<int64_t>(sizeof(xent_row_state)));
+  all.Add("outputs.entropy", out.entropy, row);
+  all.Add("outputs.probability", out.probability, row);
+  all.Add("outputs.log_probability", out.log_probability, row);
+  all.Add("outputs.argmax", out.argmax, x.rows * 8);
+  all.Add("outputs.total", out.total, 8);
+  all.Add("outputs.sum", out.sum, 8);
+  all.Add("outputs.denominator", out.denominator, 8);
+  all.Add("outputs.counted", out.counted, 8);
+  all.Add("outputs.ignored", out.ignored, 8);
+  all.Add("outputs.correct", out.correct, 8);
+  all.Add("outputs.z_loss", out.z_loss, 8);
+  return all;
 }
 
 xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,

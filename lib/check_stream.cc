@@ -27,18 +27,21 @@ xent_status CheckStreamOutputs(const xent_softmax_outputs& out) {
   return XENT_OK;
 }
 
-// The slice comes first.
-Extents StreamInputsOf(const StreamTask& task) {
-  Extents inputs;
-  const Extent slice = ExtentOf("slice.data", task.slice);
-  const Extents of_whole = InputsOf("", task.whole);
+// What rows have so far, which a push writes and the others read.
+Extents StatesOf(const StreamTask& task) {
   const int64_t rows = task.whole.logits.rows;
-  const Extent states[] = {{"states", task.states, rows * static_cast<int64_t>(sizeof(RowState))},
-                           {"label_logits", task.label_logits, rows * 8}};
-  inputs.Add(&slice, 1);
-  inputs.Add(of_whole.list, of_whole.count);
-  inputs.Add(states, 2);
-  return inputs;
+  Extents all;
+  all.Add("states", task.states, rows * static_cast<int64_t>(sizeof(RowState)));
+  all.Add("label_logits", task.label_logits, rows * 8);
+  return all;
+}
+
+// The rest, the slice first.
+Extents StreamInputsOf(const StreamTask& task) {
+  Extents all;
+  all.Add("slice.data", task.slice.data, ExtentOf("", task.slice).bytes);
+  all.Add(InputsOf("", task.whole));
+  return all;
 }
 
 }  // namespace
@@ -88,7 +91,8 @@ xent_status CheckStream(int64_t rows, int64_t classes, xent_dtype dtype, const x
   task->slice = task->whole.logits;
   task->states = reinterpret_cast<RowState*>(const_cast<xent_row_state*>(states));
   task->label_logits = const_cast<double*>(label_logits);
-  const Extents inputs = StreamInputsOf(*task);
+  Extents inputs = StreamInputsOf(*task);
+  inputs.Add(StatesOf(*task));
   const Extents written = OutputsOf(task->whole);
   return CheckOverlaps(inputs.list, inputs.count, written.list, written.count, false);
 }
@@ -112,11 +116,12 @@ xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int6
   task->first_class = first_class;
   task->gradient = matrix;
   task->gradient.data = gradient;
-  const Extents inputs = StreamInputsOf(*task);
+  Extents inputs = StreamInputsOf(*task);
+  const Extents states_and_logits = StatesOf(*task);
   if (name == nullptr) {
-    // States and logits are written, and are the last of the inputs.
-    return CheckOverlaps(inputs.list, inputs.count - 2, inputs.list + inputs.count - 2, 2, false);
+    return CheckOverlaps(inputs.list, inputs.count, states_and_logits.list, states_and_logits.count, false);
   }
+  inputs.Add(states_and_logits);
   XENT_REQUIRE(gradient != nullptr || matrix.rows == 0, XENT_INVALID_ARGUMENT, "%s is NULL", name);
   XENT_RULE(CheckAligned("argument", name, gradient, matrix.ElementBytes()));
   task->whole.outputs.gradient = gradient;  // so that its scalars are found
