@@ -84,7 +84,7 @@ class Columns {
   HWY_INLINE C& At(int64_t row, int64_t j) const { return stage_[j * kMostColumns + row]; }
   C* Factors() const { return work_->factors; }
   C* Marks() const { return work_->marks; }
-  bool IsPlain(int64_t row) const { return PlainExp<C>::IsInRange(work_->ranges[row]); }
+  bool IsPlain(int64_t row) const { return PlainExp<T>::IsInRange(work_->ranges[row]); }
 
   // Exponentials without their labels', and their sums; which rows are plain.
   void Fold(RowState* states) const {
@@ -98,7 +98,7 @@ class Columns {
       j += 2;
     }
     if (j < tile_.classes) FoldClasses<1>(j);
-    for (int64_t r = 0; r < tile_.rows; ++r) states[r] = RowState{work_->sums[r], work_->lows[r], 0.0, 0, kPlain};
+    for (int64_t r = 0; r < tile_.rows; ++r) states[r] = PlainState<T>(work_->sums[r], work_->lows[r]);
   }
 
   // Each staged element times its row's factor, and at the labels their marks.
@@ -167,7 +167,7 @@ class Columns {
     const hn::RebindToSigned<Tag<C>> di;
     const hn::RebindToUnsigned<Tag<C>> du;
     const auto labels = hn::LoadU(di, work->labels + r);
-    PlainExp<C> exp;
+    PlainExp<T> exp;
     const auto kept = [&](int64_t k) HWY_ATTR {
       const auto e = exp(d, load(k), 0);
       const auto is_label = hn::RebindMask(d, hn::Eq(labels, hn::Set(di, static_cast<Label>(j + k))));

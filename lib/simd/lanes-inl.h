@@ -153,6 +153,21 @@ HWY_INLINE void WordsToStorage(hn::Vec<hn::RebindToUnsigned<D>> words, D, T* to)
 
 template <bool kStream = false, class D>
 HWY_INLINE void ToStorage(hn::Vec<D> value, D d, BF16* to) {
+#if HWY_TARGET == HWY_AVX3
+  // The same with masks, and one permutation for the upper words.
+  if constexpr (sizeof(hn::Vec<D>) == 64) {
+    alignas(64) static constexpr uint16_t kUpper[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
+    const __m512i bits = _mm512_castps_si512(value.raw);
+    const __mmask16 is_odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+    const __mmask16 is_number = _mm512_cmp_ps_mask(value.raw, value.raw, _CMP_ORD_Q);
+    const __m512i half = _mm512_mask_blend_epi32(is_odd, _mm512_set1_epi32(0x7FFF), _mm512_set1_epi32(0x8000));
+    const __m512i rounded = _mm512_mask_add_epi32(_mm512_set1_epi32(0x7FC00000), is_number, bits, half);
+    const __m512i words = _mm512_permutexvar_epi16(_mm512_load_si512(kUpper), rounded);
+    const hn::Rebind<uint16_t, D> du16;
+    Put<kStream>(hn::Vec<decltype(du16)>{_mm512_castsi512_si256(words)}, du16, &to->bits);
+    return;
+  }
+#endif
   const hn::RebindToUnsigned<D> du;
   const auto bits = hn::BitCast(du, value);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));

@@ -25,16 +25,31 @@ HWY_INLINE hn::Vec<D> OrXor(D, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
   return hn::Or(a, hn::Xor(b, c));
 }
 
+template <class T, class D>
+HWY_INLINE Reduced<D> ReducePlainly(D d, hn::Vec<D> x) {
+  if constexpr (kHasOneStep<T>) return ReduceExpOnce(d, x);
+  return ReduceExp(d, x);
+}
+
+// The state of plain terms.
+template <class T>
+RowState PlainState(double sum, double low) {
+  if constexpr (kHasOneStep<T>) low += Unbiased(sum);
+  return RowState{sum, low, 0.0, 0, kPlain};
+}
+
 // e^x, and a record of whether every exponent was small. A maximum of |x| would be an operation less, but forgets what
 // it was when it meets NaN.
-template <class C>
+template <class T>
 struct PlainExp {
+  using C = Compute<T>;
+
   // Constructors that make vectors are written out: implicit ones are compiled without the instruction set.
   HWY_INLINE PlainExp() : range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())) {}
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
-    const auto reduced = ReduceExp(d, x);
+    const auto reduced = ReducePlainly<T>(d, x);
     const hn::RebindToUnsigned<D> du;
     const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent)));
     const auto bits = hn::BitCast(du, reduced.shifted);
@@ -94,18 +109,20 @@ struct PlainExpAndWrite {
 
   HWY_INLINE bool InRange() const { return exp.InRange(); }
 
-  PlainExp<C> exp;
+  PlainExp<T> exp;
   const C* stage;
   T* out;
   C factor;
   C offset;
 };
 
-template <class C>
+template <class T>
 struct PlainGrad {
+  using C = Compute<T>;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
-    const auto reduced = ReduceExp(d, x);
+    const auto reduced = ReducePlainly<T>(d, x);
     return hn::MulSub(ExpScaled(d, reduced, reduced.shifted), hn::Set(d, factor), hn::Set(d, offset));
   }
 

@@ -43,11 +43,11 @@ bool PlanCarefully(const T* x, int64_t n, int64_t label, RowState* state) {
   return true;
 }
 
-template <class C>
-RowState StateOf(const StepSum<C>& sum) {
-  RowState state = {0.0, 0.0, 0.0, 0, kPlain};
-  sum.Finish(&state.sum, &state.low);
-  return state;
+template <class T>
+RowState StateOf(const StepSum<Compute<T>>& terms) {
+  double sum, low;
+  terms.Finish(&sum, &low);
+  return PlainState<T>(sum, low);
 }
 
 // Adds the plain exponentials of a chunk to the sum, and puts them into the stage if kKeep. False: the chunk is not
@@ -69,7 +69,7 @@ bool FoldAndWrite(const T* x, int64_t n, int64_t label, Compute<T>* staged, Step
   using C = Compute<T>;
   T* const out = static_cast<T*>(pending->out);
   const C* const kept = static_cast<const C*>(pending->stage);
-  const PlainExpAndWrite<kStream, T> both = {PlainExp<C>(), kept, out, static_cast<C>(pending->factor),
+  const PlainExpAndWrite<kStream, T> both = {PlainExp<T>(), kept, out, static_cast<C>(pending->factor),
                                              static_cast<C>(pending->offset)};
   pending->out = out + n;
   pending->stage = kept + n;
@@ -114,9 +114,9 @@ int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
     const StepSum<C> before = plain;
     bool is_plain;
     if (!slice.keeps_stage) {
-      is_plain = FoldPlainly<false>(from, n, label, PlainExp<C>(), staged, plain);
+      is_plain = FoldPlainly<false>(from, n, label, PlainExp<T>(), staged, plain);
     } else if (pending == nullptr || pending->left < n || n % kStep != 0) {
-      is_plain = FoldPlainly<true>(from, n, label, PlainExp<C>(), staged, plain);
+      is_plain = FoldPlainly<true>(from, n, label, PlainExp<T>(), staged, plain);
     } else if (pending->stream) {
       is_plain = FoldAndWrite<true>(from, n, label, staged, plain, pending);
     } else {
@@ -128,7 +128,7 @@ int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
     }
     if (slice.keeps_stage) staged += n;
   }
-  states[0] = StateOf<C>(plain);
+  states[0] = StateOf<T>(plain);
   return count;
 }
 
@@ -139,7 +139,7 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, RowState* stat
   const int64_t classes = tile.classes;
   if (tile.stride != classes) return false;
   C* const stage = static_cast<C*>(tile.stage) + (tile.keeps_stage ? first * classes : 0);
-  PlainExp<C> exp;
+  PlainExp<T> exp;
   Map(static_cast<const T*>(tile.logits) + first * classes, (last - first) * classes, exp, stage);
   if (!exp.InRange()) return false;
   // All labels before all sums: a load that meets a smaller store still on its way has to wait for it.
@@ -151,13 +151,14 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, RowState* stat
     alignas(64) double sums[8];
     for (; r + 8 <= last && row.IsShort(); r += 8) {
       hn::Store(row.SumEight(stage + (r - first) * classes), hn::CappedTag<double, 8>(), sums);
-      for (int64_t i = 0; i < 8; ++i) states[r + i] = RowState{sums[i], 0.0, 0.0, 0, kPlain};
+      for (int64_t i = 0; i < 8; ++i) states[r + i] = PlainState<T>(sums[i], 0.0);
     }
   }
 #endif
   for (; r < last; ++r) {
-    states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
-    row.Sum(stage + (r - first) * classes, &states[r].sum, &states[r].low);
+    double sum, low;
+    row.Sum(stage + (r - first) * classes, &sum, &low);
+    states[r] = PlainState<T>(sum, low);
   }
   return true;
 }
@@ -171,10 +172,10 @@ void StageSingly(const Tile& tile, int64_t first, int64_t last, RowState* states
     C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
     StepSum<C> sum;
     const bool is_plain = tile.keeps_stage
-                              ? FoldPlainly<true>(logits, tile.classes, tile.labels[r], PlainExp<C>(), staged, sum)
-                              : FoldPlainly<false>(logits, tile.classes, tile.labels[r], PlainExp<C>(), staged, sum);
+                              ? FoldPlainly<true>(logits, tile.classes, tile.labels[r], PlainExp<T>(), staged, sum)
+                              : FoldPlainly<false>(logits, tile.classes, tile.labels[r], PlainExp<T>(), staged, sum);
     if (HWY_LIKELY(is_plain)) {
-      states[r] = StateOf<C>(sum);
+      states[r] = StateOf<T>(sum);
     } else {
       FoldCarefully(logits, tile.classes, tile.labels[r], staged, &states[r]);
     }
@@ -419,7 +420,7 @@ void WriteClasses(const Slice& slice, const RowGrad& grad, Compute<T> plain_fact
     const Constant<C> constant = {grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>()};
     Map(to, slice.classes, constant, to);
   } else if (plain_factor != C(0)) {
-    const PlainGrad<C> gradient = {plain_factor, static_cast<C>(grad.offset)};
+    const PlainGrad<T> gradient = {plain_factor, static_cast<C>(grad.offset)};
     MapOut(x, slice.classes, gradient, to, stream);
   } else {
     const CarefulExp<C> exp = {static_cast<C>(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad)};
