@@ -1,6 +1,8 @@
 // ROOM 1: every extern "C" function: check, then hand over. Nothing is computed here.
 #include <cstdio>
 
+#include <cinttypes>
+
 #include "lib/binary_loss.h"
 #include "lib/categorical_loss.h"
 #include "lib/check.h"
@@ -324,6 +326,20 @@ xent_status xent_information(xent_measure measure, const xent_logits* p, const x
   const xent::Matrix& x = task.p.logits;
   const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, x.rows * x.classes);
   return xent::InformationOfRows(task, team) ? XENT_OK : RunnerFailed();
+}
+
+xent_status xent_ensemble_information(const xent_logits* samples, const xent_information_options* options,
+                                      const xent_ensemble_outputs* outputs) {
+  const xent::FpEnvironment environment;
+  xent::EnsembleTask task;
+  xent_status status = xent::CheckEnsemble(samples, options, outputs, &task);
+  if (status != XENT_OK) return status;
+  const xent::Matrix& x = task.samples.logits;
+  const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, x.rows * x.classes);
+  status = xent::InformationOfEnsemble(task, team);
+  if (status == XENT_RUNNER_FAILED) return RunnerFailed();
+  return status == XENT_OK ? status
+                           : xent::Fail(status, "there is no memory for what is known of %" PRId64 " samples", task.count);
 }
 
 xent_status xent_joint_information(const xent_logits* table, double base, double* values,

@@ -64,6 +64,8 @@ xent_status CheckCategorical(const xent_logits* probabilities, xent_distribution
 xent_status CheckInformation(xent_measure measure, const xent_logits* p, const xent_logits* q,
                              const xent_information_options* options, const xent_information_outputs* outputs,
                              InformationTask* task);
+xent_status CheckEnsemble(const xent_logits* samples, const xent_information_options* options,
+                          const xent_ensemble_outputs* outputs, EnsembleTask* task);
 xent_status CheckJoint(const xent_logits* table, double base, double* values, xent_joint_measure gradient_of,
                        void* gradient, JointTask* task);
 

@@ -108,6 +108,43 @@ xent_status CheckInformation(xent_measure measure, const xent_logits* p, const x
   return CheckInformationOverlap(*task);
 }
 
+xent_status CheckEnsemble(const xent_logits* samples, const xent_information_options* options,
+                          const xent_ensemble_outputs* outputs, EnsembleTask* task) {
+  XENT_REQUIRE(samples != nullptr, XENT_INVALID_ARGUMENT, "samples is NULL");
+  XENT_REQUIRE(outputs != nullptr, XENT_INVALID_ARGUMENT, "outputs is NULL");
+  XENT_REQUIRE(outputs->struct_size == sizeof(*outputs), XENT_VERSION_MISMATCH,
+               "outputs.struct_size is %" PRId32 "; this version has %zu", outputs->struct_size, sizeof(*outputs));
+  const bool is_double = samples->dtype == XENT_F64;
+  task->options = options != nullptr ? *options : xent_information_options_default();
+  task->outputs = *outputs;
+  XENT_RULE(CheckInformationOptions(task->options, is_double));
+  XENT_RULE(CheckBase("options.base", task->options.base, &task->unit));
+  const bool has_logits = task->options.p_given == XENT_LOGITS;
+  XENT_RULE(CheckRows("samples", "gradient", *samples, has_logits, task->options.scale, outputs->gradient, &task->samples));
+  XENT_REQUIRE(samples->outer > 0, XENT_INVALID_ARGUMENT, "samples.outer is %" PRId64 "; a mean needs a sample",
+               samples->outer);
+  const bool has_gradient = outputs->gradient != nullptr;
+  const xent_ensemble_measure measure = outputs->gradient_of;
+  XENT_REQUIRE(has_gradient ? measure >= XENT_PREDICTIVE_ENTROPY && measure <= XENT_ENSEMBLE_INFORMATION : measure == 0,
+               XENT_INVALID_ARGUMENT,
+               "outputs.gradient_of is %" PRId32 "; it is an xent_ensemble_measure where there is a gradient, else 0", measure);
+  task->count = samples->outer;
+  task->rows = samples->inner;
+  const int64_t real = is_double ? 8 : 4;
+  XENT_RULE(CheckAligned("outputs", "totals", outputs->totals, 8));
+  XENT_RULE(CheckAligned("outputs", "predictive_entropy", outputs->predictive_entropy, real));
+  XENT_RULE(CheckAligned("outputs", "expected_entropy", outputs->expected_entropy, real));
+  XENT_RULE(CheckAligned("outputs", "mutual_information", outputs->mutual_information, real));
+  const Extent inputs[] = {ExtentOf("samples.data", task->samples.logits),
+                           {"options.row_upstream", task->options.row_upstream, task->rows * real}};
+  const Extent written[] = {ExtentOf("outputs.gradient", task->samples.gradient),
+                            {"outputs.totals", outputs->totals, 3 * 8},
+                            {"outputs.predictive_entropy", outputs->predictive_entropy, task->rows * real},
+                            {"outputs.expected_entropy", outputs->expected_entropy, task->rows * real},
+                            {"outputs.mutual_information", outputs->mutual_information, task->rows * real}};
+  return CheckOverlaps(inputs, std::size(inputs), written, std::size(written), true);
+}
+
 xent_status CheckJoint(const xent_logits* table, double base, double* values, xent_joint_measure gradient_of,
                        void* gradient, JointTask* task) {
   XENT_REQUIRE(table != nullptr, XENT_INVALID_ARGUMENT, "table is NULL");

@@ -138,6 +138,15 @@ struct InformationTask {
   xent_information_outputs outputs;
 };
 
+struct EnsembleTask {
+  SoftmaxTask samples;  // row r of sample m is row m * rows + r
+  int64_t count;
+  int64_t rows;
+  double unit;
+  xent_information_options options;
+  xent_ensemble_outputs outputs;
+};
+
 struct JointTask {
   Matrix table;
   double unit;

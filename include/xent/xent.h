@@ -889,6 +889,59 @@ XENT_API xent_status xent_information(xent_measure measure, const xent_logits* p
                                       const xent_information_options* options,
                                       const xent_information_outputs* outputs);
 
+/* Measures of what M samples (the members of an ensemble, or passes with dropout) say about each row. */
+typedef int32_t xent_ensemble_measure;
+enum {
+  XENT_PREDICTIVE_ENTROPY = 1,  /* entropy of the samples' mean distribution: all uncertainty */
+  XENT_EXPECTED_ENTROPY = 2,    /* mean of the samples' entropies: that of the data */
+  XENT_ENSEMBLE_INFORMATION = 3 /* their difference, the mutual information of class and model (Houlsby et al. 2011),
+                                   computed as the mean divergence of a sample from the mean: never negative */
+};
+
+/* [samples, rows, classes] without gaps. */
+static inline xent_logits xent_logits_samples(const void* data, xent_dtype dtype, int64_t samples, int64_t rows,
+                                              int64_t classes) {
+  xent_logits logits = xent_logits_rows(data, dtype, samples, classes);
+  logits.inner = rows;
+  logits.outer_stride = rows * classes;
+  logits.inner_stride = classes;
+  return logits;
+}
+
+/* Where results go. NULL: not computed. Row arrays have `inner` elements: float, or double for f64 samples. */
+typedef struct xent_ensemble_outputs {
+  int32_t struct_size; /* sizeof(xent_ensemble_outputs) */
+  xent_ensemble_measure gradient_of; /* with a gradient; else 0 */
+  double* totals;      /* 3 doubles: the measures in their order, as options.reduction says */
+  void* predictive_entropy;
+  void* expected_entropy;
+  void* mutual_information;
+  void* gradient;      /* d(upstream * measure) / d(samples), with their dtype and strides; may be their memory */
+} xent_ensemble_outputs;
+
+/* No output asked for. */
+static inline xent_ensemble_outputs xent_ensemble_outputs_none(void) {
+  xent_ensemble_outputs outputs;
+  outputs.struct_size = (int32_t)sizeof(xent_ensemble_outputs);
+  outputs.gradient_of = 0;
+  outputs.totals = NULL;
+  outputs.predictive_entropy = NULL;
+  outputs.expected_entropy = NULL;
+  outputs.mutual_information = NULL;
+  outputs.gradient = NULL;
+  return outputs;
+}
+
+/* The three measures of each row. The samples are the `outer` dimension of xent_logits, at least 1; rows are `inner`.
+ * options.p_given says what they are (default: probabilities), base, scale, reduction, upstream, row_upstream and threads
+ * as for xent_information; q_given and beta are disregarded.
+ * Errors as xent_information. Reads: samples, up to four times. Writes: what is not NULL in outputs.
+ * Aliases: gradient may be exactly the samples' memory. Threads: up to num_threads, or the caller's runner.
+ * Errors: XENT_INVALID_ARGUMENT, XENT_OVERLAP, XENT_SIZE_OVERFLOW, XENT_VERSION_MISMATCH, XENT_OUT_OF_MEMORY,
+ *   XENT_RUNNER_FAILED. options may be NULL (the defaults). Since: 0.1 */
+XENT_API xent_status xent_ensemble_information(const xent_logits* samples, const xent_information_options* options,
+                                               const xent_ensemble_outputs* outputs);
+
 /* Measures of a joint table n[x][y] of counts or probabilities, whatever they sum to: P(x, y) = n[x][y] / T, T the sum of
  * all. */
 typedef int32_t xent_joint_measure;

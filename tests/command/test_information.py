@@ -56,6 +56,23 @@ class Information(CommandCase):
                 np.testing.assert_allclose(run["value"], float(expected.mean()), rtol=1e-13)
                 self.assertEqual((run["measure"], run["base"], run["rows"], run["classes"]), (name, "2", 12, 7))
 
+    def test_ensembles(self):
+        lp = log_softmax(self.x)
+        p = np.exp(lp)
+        mean = p.mean(axis=0)
+        predictive, expected = -(mean * np.log2(mean)).sum(-1), -(p * lp).sum(-1).mean(0) / np.log(np.longdouble(2))
+        for axis in (-1, 1):
+            self.save("p.npy", self.x if axis == -1 else np.ascontiguousarray(np.moveaxis(self.x, -1, 1)))
+            run = self.json("information", "ensemble", "p.npy", "--given", "logits", "--axis", axis, "--base", 2, "--rows", "r.npy")
+            for name, value in (("predictive_entropy", predictive), ("expected_entropy", expected),
+                                ("mutual_information", predictive - expected)):
+                np.testing.assert_allclose(run[name], float(value.mean()), rtol=1e-13)
+            np.testing.assert_allclose(self.load("r.npy"), (predictive - expected).astype(float), rtol=1e-12)
+            self.assertEqual((run["samples"], run["rows"], run["classes"]), (3, 7, 4))
+        self.assert_refused(2, ["information", "ensemble", "p.npy", "p.npy"], "Q")
+        self.save("flat.npy", self.x.ravel())
+        self.assert_refused(1, ["information", "ensemble", "flat.npy"], "samples first")
+
     def test_gradients(self):
         self.save("x.npy", self.x)
         self.save("y.npy", self.y)

@@ -269,8 +269,8 @@ void AddInformation(CLI::App* app, CommandLine* line) {
   InformationOptions* options = &line->information;
   xent_information_options* const settings = &options->settings;
   CLI::App* command = app->add_subcommand("information", "Entropies and divergences of distributions in .npy files");
-  command->add_option("MEASURE", options->measure, "entropy, cross-entropy, kl, js or joint")->required()->type_name("NAME");
-  command->add_option("P", options->p, "The distributions, or a joint table")->required()->type_name("FILE.npy");
+  command->add_option("MEASURE", options->measure, "entropy, cross-entropy, kl, js, joint or ensemble")->required()->type_name("NAME");
+  command->add_option("P", options->p, "The distributions, a joint table, or samples")->required()->type_name("FILE.npy");
   command->add_option("Q", options->q, "Those that they are compared with")->type_name("FILE.npy");
   AddText(command, "--given", "NAME", "P and Q are probabilities (default), logs or logits",
           [=](const std::string& text) { options->p_given = text; });

@@ -22,7 +22,7 @@ xent_measure ParseMeasure(const std::string& name) {
   if (name == "cross-entropy") return XENT_CROSS_ENTROPY;
   if (name == "kl") return XENT_KL_DIVERGENCE;
   if (name == "js") return XENT_JENSEN_SHANNON;
-  throw UsageError(fmt::format("MEASURE is \"{}\"; it must be entropy, cross-entropy, kl, js or joint", name));
+  throw UsageError(fmt::format("MEASURE is \"{}\"; it must be entropy, cross-entropy, kl, js, joint or ensemble", name));
 }
 
 xent_distribution ParseGiven(const char* flag, const std::string& name) {
@@ -89,6 +89,59 @@ void RunMeasure(const InformationOptions& options, bool json) {
   fmt::print("value    {}\nbase     {}\nrows     {}\nclasses  {}\n", NumberText(total), base, p.rows(), p.classes());
 }
 
+// Samples on the first axis, what they agree and disagree about.
+void RunEnsemble(const InformationOptions& options, bool json) {
+  const auto refuse = [](const char* flag, bool is_given) {
+    if (is_given) throw UsageError(fmt::format("{} is given; an ensemble has none", flag));
+  };
+  refuse("Q", options.q.has_value());
+  refuse("--gradient", options.gradient.has_value());
+  refuse("--q-gradient", options.q_gradient.has_value());
+  refuse("--q-given", options.q_given.has_value());
+  CapIsa(options.isa);
+  const Logits p(options.p, false, options.axis, "P");
+  const std::vector<int64_t>& shape = p.shape();
+  if (shape.size() < 2) {
+    throw RunError(fmt::format("P \"{}\" has {} dimension; an ensemble has at least 2, samples first", options.p, shape.size()));
+  }
+  const xent_logits view = p.View();
+  const int64_t samples = shape[0];
+  if (samples == 0 || view.outer % samples != 0) throw RunError("P has no samples, or its first axis is that of the classes");
+  // The first axis alone is `outer`; the others are rows, which lie on both sides of the classes only in images.
+  xent_logits rows = view;
+  if (view.outer != samples) {
+    if (view.inner != 1) throw RunError("P has axes before and behind the classes; with samples, classes are the last axis or the second");
+    rows = xent_logits_samples(view.data, view.dtype, samples, view.outer / samples, view.classes);
+  }
+  xent_information_options settings = options.settings;
+  settings.num_threads = static_cast<int32_t>(options.threads);
+  settings.p_given = ParseGiven("--given", options.p_given);
+  OutputFiles files;
+  double totals[3] = {};
+  xent_ensemble_outputs out = xent_ensemble_outputs_none();
+  out.totals = totals;
+  if (options.rows.has_value()) {
+    const std::vector<int64_t>& of_samples = p.row_shape();
+    const std::vector<int64_t> of_rows(of_samples.begin() + 1, of_samples.end());
+    out.mutual_information = files.Add({"--rows", *options.rows}, 'f', p.dtype() == XENT_F64 ? 8 : 4, of_rows);
+  }
+  Require(xent_ensemble_information(&rows, &settings, &out));
+  files.Commit();
+  const std::pair<const char*, double> all[] = {{"predictive_entropy", totals[XENT_PREDICTIVE_ENTROPY - 1]},
+                                                {"expected_entropy", totals[XENT_EXPECTED_ENTROPY - 1]},
+                                                {"mutual_information", totals[XENT_ENSEMBLE_INFORMATION - 1]}};
+  if (json) {
+    JsonObject object;
+    for (const auto& [name, value] : all) object.SetNumber(name, value);
+    object.SetInteger("samples", samples);
+    object.SetInteger("rows", rows.inner);
+    object.SetInteger("classes", rows.classes);
+    object.Print();
+    return;
+  }
+  for (const auto& [name, value] : all) fmt::print("{:<20}{}\n", name, NumberText(value));
+}
+
 void RunJoint(const InformationOptions& options, bool json) {
   const auto refuse = [](const char* flag, bool is_given) {
     if (is_given) throw UsageError(fmt::format("{} is given; a joint table has none", flag));
@@ -136,9 +189,12 @@ const char kInformationHelp[] =
     "probabilities are taken as they are, whatever they sum to; a negative one makes its row NaN (entropy: -inf).\n"
     "joint: P is a table of counts or probabilities, of any sum; entropies of both sides, of each given the other\n"
     "(columns_given_rows is H(column given row)), and the mutual information.\n"
+    "ensemble: P holds samples on its first axis; the entropy of their mean (predictive), the mean of their entropies\n"
+    "(expected), and the difference, which --rows writes.\n"
     "Numbers per row are written as f8 for f8 files, else as f4; gradients have the type and shape of their file.\n"
     "JSON keys: measure, value, sum, base, rows, classes; or joint_entropy, row_entropy, column_entropy,\n"
-    "columns_given_rows, rows_given_columns, mutual_information. Infinite numbers and NaN are strings.";
+    "columns_given_rows, rows_given_columns, mutual_information; or predictive_entropy, expected_entropy,\n"
+    "mutual_information, samples, rows, classes. Infinite numbers and NaN are strings.";
 
 void RunInformation(const InformationOptions& options, bool json) {
   std::vector<NamedPath> inputs = {{"P", options.p}};
@@ -153,6 +209,8 @@ void RunInformation(const InformationOptions& options, bool json) {
   RefuseSharedPaths(inputs, outputs);
   if (options.measure == "joint") {
     RunJoint(options, json);
+  } else if (options.measure == "ensemble") {
+    RunEnsemble(options, json);
   } else {
     RunMeasure(options, json);
   }
