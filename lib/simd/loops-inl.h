@@ -362,11 +362,11 @@ HWY_INLINE int64_t ElementsToAlignment(const U* pointer) {
   return static_cast<int64_t>((64 - reinterpret_cast<uintptr_t>(pointer) % 64) % 64 / sizeof(U));
 }
 
-// out[i, i + kMapStep) = op of x there.
-template <bool kStream, class T, class U, class Op>
-HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out) {
+// out[i, i + kMapStep) = op of x there. `ahead`: where what is read later begins, kPrefetchBytes behind what is asked for.
+template <bool kStream, class T, class U, class Op, class Ahead>
+HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out, const Ahead* ahead) {
   using C = Compute<T>;
-  PrefetchAhead<kMapStep>(x + i);
+  PrefetchAhead<kMapStep>(ahead + i);
   const auto at = ApplyToStep(x + i, i, op);
   HWY_UNROLL(2)
   for (int64_t v = 0; v < kMapVectors<C>; ++v) ToStorage<kStream>(at(v), Tag<C>(), out + i + v * LanesOf<C>());
@@ -387,22 +387,27 @@ HWY_INLINE void MapPart(const T* x, int64_t i, int64_t count, Op& op, U* out) {
 template <class T, class U, class Op>
 HWY_INLINE void Map(const T* x, int64_t n, Op&& op, U* out) {
   int64_t i = 0;
-  for (; i + kMapStep <= n; i += kMapStep) MapStep<false>(x, i, op, out);
+  for (; i + kMapStep <= n; i += kMapStep) MapStep<false>(x, i, op, out, x);
   if (i < n) MapPart(x, i, n - i, op, out);
 }
 
-// The same past the cache if `stream`.
+// The same past the cache if `stream`, with other memory asked for meanwhile.
+template <class T, class U, class Op, class Ahead>
+HWY_INLINE void MapOut(const T* x, int64_t n, Op&& op, U* out, bool stream, const Ahead* ahead) {
+  // Stores past the cache are aligned.
+  int64_t i = stream ? std::min(n, ElementsToAlignment(out)) : 0;
+  if (i > 0) MapPart(x, 0, i, op, out);
+  if (stream) {
+    for (; i + kMapStep <= n; i += kMapStep) MapStep<true>(x, i, op, out, ahead);
+  } else {
+    for (; i + kMapStep <= n; i += kMapStep) MapStep<false>(x, i, op, out, ahead);
+  }
+  if (i < n) MapPart(x, i, n - i, op, out);
+}
+
 template <class T, class U, class Op>
 HWY_INLINE void MapOut(const T* x, int64_t n, Op&& op, U* out, bool stream) {
-  if (!stream) {
-    Map(x, n, op, out);
-    return;
-  }
-  // Stores past the cache are aligned.
-  int64_t i = std::min(n, ElementsToAlignment(out));
-  if (i > 0) MapPart(x, 0, i, op, out);
-  for (; i + kMapStep <= n; i += kMapStep) MapStep<true>(x, i, op, out);
-  if (i < n) MapPart(x, i, n - i, op, out);
+  MapOut(x, n, op, out, stream, x);
 }
 
 // A row of n staged elements. Memory behind it may be read: the stage has slack.

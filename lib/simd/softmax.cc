@@ -386,6 +386,8 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   // Rows that share cache lines go past the cache in one piece: half a line is slow to write.
   const bool is_joined = out.stream && out.stride == classes && classes * static_cast<int64_t>(sizeof(T)) % 64 != 0;
   T* const gradient = static_cast<T*>(out.data);
+  // Meanwhile the next tile's logits come, so that the memory does not idle.
+  const T* const next = static_cast<const T*>(tile.logits) + tile.rows * tile.stride - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
   for (int64_t r = 0; r < tile.rows; ++r) {
     C* const staged = stage + r * classes;
     const RowWrite<C> write = PlanWrite(out, r, states, grads, staged, classes);
@@ -398,15 +400,16 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
       staged[tile.labels[r]] = static_cast<C>(write.mark);
       factors[r * classes + tile.labels[r]] = C(1);
     } else {
-      MapOut(staged, classes, Times<C>{write.factor, write.offset}, gradient + r * out.stride, out.stream);
+      MapOut(staged, classes, Times<C>{write.factor, write.offset}, gradient + r * out.stride, out.stream,
+             next + r * tile.stride);
       if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
     }
   }
-  if (!is_together && is_joined) MapOut(stage, tile.rows * classes, Itself(), gradient, true);
+  if (!is_together && is_joined) MapOut(stage, tile.rows * classes, Itself(), gradient, true, next);
   for (int64_t r = 0; r < (out.stride == classes ? 1 : tile.rows) && is_together; ++r) {
     const TimesEach<C> product = {factors + r * classes};
     const int64_t n = out.stride == classes ? tile.rows * classes : classes;
-    MapOut(stage + r * classes, n, product, gradient + r * out.stride, out.stream);
+    MapOut(stage + r * classes, n, product, gradient + r * out.stride, out.stream, next + r * tile.stride);
   }
   if (out.stream) hwy::FlushStream();
 }
