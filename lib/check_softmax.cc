@@ -141,7 +141,7 @@ xent_status CheckTogether(const SoftmaxTask& task) {
                             out.entropy != nullptr || out.argmax != nullptr || needs_labels;
   XENT_REQUIRE(!wants_losses, XENT_UNSUPPORTED,
                "options.lse is given: only outputs.gradient, denominator, counted and ignored can be asked for");
-  XENT_REQUIRE(!IsGeneral(task) && options.z_loss == 0.0 && options.focal_gamma == 0.0 &&
+  XENT_REQUIRE(!IsGeneral(task) && options.scale == 1.0 && options.z_loss == 0.0 && options.focal_gamma == 0.0 &&
                    options.label_smoothing == 0.0 && options.lse_upstream == nullptr,
                XENT_UNSUPPORTED,
                "options.lse is given: it goes with labels, rows of adjacent classes, weights and upstream factors only");

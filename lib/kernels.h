@@ -88,6 +88,7 @@ struct Tile {
   void* factors;          // likewise, for what turns each of them into a gradient element; null from kOwnLoop classes
                           // on; columns: kColumnWorkBytes
   bool keeps_stage;       // write_staged follows
+  double scale;           // z = scale * x takes the logits' place; 1 but for f32 lanes with FMA, rows of adjacent classes
 };
 
 // A piece of one row.
@@ -97,6 +98,7 @@ struct Slice {
   int64_t label;     // relative to the slice; outside [0, classes): not in it
   void* stage;       // room for the exponentials of a chunk, or of all classes if they are kept
   bool keeps_stage;  // fold_slice leaves plain exponentials for write_slice, which else computes them again
+  double scale;      // as a tile's
 };
 
 // The rest of a row's gradient, whose exponentials are kept: it can be written while the next row is folded, so that
@@ -124,6 +126,7 @@ struct GradientTile {
 };
 
 struct SoftmaxKernels {
+  bool knows_scale;  // false: tiles and slices have scale 1
   // Exponentials of the rows into the stage, and their states.
   void (*stage_rows)(const Tile& tile, RowState* states);
   // Turns the staged exponentials into gradients and writes them.

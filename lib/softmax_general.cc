@@ -218,14 +218,14 @@ void General::FindStates(Work* work) const {
   const Piece& piece = work->piece;
   for (int64_t r = 0; r < rows.count; ++r) rows.states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
   if (IsOnePiece()) {
-    const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors, true};
+    const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors, true, 1.0};
     doubles_.stage_rows(tile, rows.states);
     return;
   }
   if (rows.read[0] == kSkipRow) return;
   ForPieces(work, false, [&] {
     RowState states[kSliceStates];
-    const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, work->stage, false};
+    const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, work->stage, false, 1.0};
     const int64_t count = doubles_.fold_slice(slice, states, nullptr);
     rows.states[0] = MergeStates(rows.states[0], MergeStates(states, count, math_), math_);
   });
@@ -308,13 +308,13 @@ void General::FindProbabilities(Work* work) const {
   std::fill(one, one + rows.count, 1.0);
   FindGrads(one, 0.0, work->top_probability, &rows);
   if (IsOnePiece()) {
-    const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors, true};
+    const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors, true, 1.0};
     doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false, false, nullptr, nullptr});
     work->has_probabilities = true;
     return;
   }
   PendingWrite pending = {};
-  const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, nullptr, false};
+  const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, nullptr, false, 1.0};
   doubles_.begin_write(slice, rows.grads[0], work->probabilities, false, &pending);
   doubles_.finish_write(&pending);
 }
@@ -391,13 +391,25 @@ bool HasColumns(const SoftmaxTask& task) {
          task.logits.classes <= kMostColumnClasses;
 }
 
+namespace {
+
+// Whether the kernels for labels can scale logits as they read them.
+bool IsScaledEarly(const SoftmaxTask& task) {
+  constexpr double kFar = 0x1p60;  // beyond, factors would be no normal floats
+  const double scale = task.options.scale;
+  return SoftmaxKernelsFor(IsaChosen().slot, task.logits.dtype).knows_scale && task.logits.HasPlainRows() &&
+         task.options.label_smoothing == 0.0 && scale > 1.0 / kFar && scale < kFar;
+}
+
+}  // namespace
+
 bool IsGeneral(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
   const xent_softmax_outputs& out = task.outputs;
   const bool is_known = (task.logits.HasPlainRows() && task.gradient.HasPlainRows()) || HasColumns(task);
   const bool has_layout = !is_known || task.gradient.dtype != task.logits.dtype;
   const bool has_targets = task.targets.kind == XENT_TARGET_DENSE || task.targets.kind == XENT_TARGET_SPARSE;
-  const bool has_terms = has_targets || task.product == Product::kLogProbabilities || options.scale != 1.0 || options.softcap != 0.0 ||
+  const bool has_terms = has_targets || task.product == Product::kLogProbabilities || (options.scale != 1.0 && !IsScaledEarly(task)) || options.softcap != 0.0 ||
                          options.entropy_weight != 0.0 || options.entropy_upstream != nullptr;
   const bool wants_classes = out.argmax != nullptr || out.correct != nullptr;
   const bool is_smoothed = options.label_smoothing != 0.0;

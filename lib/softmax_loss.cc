@@ -59,6 +59,8 @@ class Softmax {
   char* GradientData(int64_t row) const {
     return const_cast<char*>(task_.gradient.Row(row));
   }
+  // dz / dx; probabilities are no derivative.
+  double SlopeOfLogits() const { return task_.product == Product::kGradient ? task_.options.scale : 1.0; }
   int64_t ComputedBytes() const { return task_.logits.IsDouble() ? 8 : 4; }
   bool HasOwnLoop() const { return task_.logits.classes >= kOwnLoop; }
   int64_t SlicesPerRow() const { return (task_.logits.classes + kSlice - 1) / kSlice; }
@@ -164,7 +166,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
   const Tile tile = {task_.logits.Row(first), task_.logits.outer_stride, 1, count, task_.logits.classes, rows->read,
                      stages != nullptr ? stages->First() : nullptr,
                      stages != nullptr && !HasOwnLoop() ? stages->Second() : nullptr,
-                     task_.outputs.gradient != nullptr};
+                     task_.outputs.gradient != nullptr, task_.options.scale};
 
   if (!FindStates(tile, team, pending, rows)) return false;
   FindScalars(tile, rows);
@@ -200,7 +202,7 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
   OfRows* const all = reinterpret_cast<OfRows*>(scratch);
   const auto tile_of = [&](int64_t from, int64_t n, const int64_t* labels) {
     return Tile{x.Row(first + from), 1, x.class_stride, n, x.classes, labels,
-                wants_gradient ? scratch + sizeof(OfRows) : nullptr, all->work, wants_gradient};
+                wants_gradient ? scratch + sizeof(OfRows) : nullptr, all->work, wants_gradient, 1.0};
   };
   LoadLabels(task_, first, count, all->labels);
   const Tile tile = tile_of(0, count, all->labels);
@@ -233,6 +235,7 @@ void Softmax::FindGradients(Rows* rows) const {
     return;
   }
   std::fill(rows->plain_factor, rows->plain_factor + rows->count, 0.0);
+  if (SlopeOfLogits() != 1.0) ScaleGradients(task_, SlopeOfLogits(), rows);
   FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
   // Without factors of their own all rows have the slope of the first, or are not read.
   const bool may_be_flat = task_.options.row_upstream != nullptr || rows->slope[0] == 0.0;
@@ -249,9 +252,10 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   const bool needs_probability = options.focal_gamma != 0.0 || out.probability != nullptr || HasBeside(task_);
   const bool needs_rest = needs_probability || out.gradient != nullptr;
   kernels_.gather(tile, rows->logit);
+  for (int64_t r = 0; r < rows->count && options.scale != 1.0; ++r) rows->logit[r] *= options.scale;
   if (is_plain_) {
     const bool wants_gradient = out.gradient != nullptr;
-    rows->is_plain = math_.plain_rows(PlainRows{rows->count, rows->read, rows->states, rows->logit, rows->slope[0], rows->gap,
+    rows->is_plain = math_.plain_rows(PlainRows{rows->count, rows->read, rows->states, rows->logit, SlopeOfLogits() * rows->slope[0], rows->gap,
                                                 wants_gradient ? rows->plain_factor : nullptr, rows->mark});
     std::copy(rows->gap, rows->gap + rows->count, rows->loss);
     if (rows->is_plain) return;
@@ -262,7 +266,7 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   } else {
     AddLeftOut(math_, rows);
     if (needs_lse || needs_rest) FindTotals(rows);
-    if (needs_lse) FindLse(task_.logits, RowKernels{kernels_, doubles_, math_}, rows);
+    if (needs_lse) FindLse(task_.logits, options.scale, RowKernels{kernels_, doubles_, math_}, rows);
   }
   if (needs_rest) FindRest(rows);
   if (needs_probability) FindProbability(rows);
@@ -318,7 +322,8 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pendi
 Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const {
   const char* const x = task_.logits.Row(rows.first + row) + begin * task_.logits.ElementBytes();
   if (rows.kept != nullptr) stage = rows.kept + (row * task_.logits.classes + begin) * ComputedBytes();
-  return Slice{x, std::min(classes, task_.logits.classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr};
+  return Slice{x, std::min(classes, task_.logits.classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr,
+               task_.options.scale};
 }
 
 RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {

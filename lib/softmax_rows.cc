@@ -50,11 +50,12 @@ void AnchorEmptyState(const Rows& rows, int64_t r, RowState* state) {
 }
 
 // max + log1p(sum of e^(x - max) over all classes but the first largest), in double.
-double CloseLse(const Matrix& logits, int64_t row, const RowKernels& kernels) {
+double CloseLse(const Matrix& logits, double scale, int64_t row, const RowKernels& kernels) {
   double values[kWiden], packed[kWiden];
   const auto widen = [&](int64_t first) {
     const int64_t n = std::min(kWiden, logits.classes - first);
     kernels.logits.widen(PackedRow(logits, row, first, n, packed), n, values);
+    for (int64_t i = 0; i < n && scale != 1.0; ++i) values[i] *= scale;
     return n;
   };
   double max = -kInfinity;
@@ -72,7 +73,7 @@ double CloseLse(const Matrix& logits, int64_t row, const RowKernels& kernels) {
     const int64_t n = widen(first);
     for (int64_t i = 0; i < n; ++i) values[i] -= max;
     RowState parts[kSliceStates];
-    const int64_t count = kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false}, parts, nullptr);
+    const int64_t count = kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false, 1.0}, parts, nullptr);
     others = MergeStates(others, MergeStates(parts, count, kernels.math), kernels.math);
   }
   const double sum = others.sum + others.low;
@@ -132,7 +133,7 @@ void FindTotals(Rows* rows) {
 
 // lse = logit + gap where the class left out leads, else anchor + log(S + e). Near 0 that logarithm would lose the digits of the
 // largest logit beside 1.
-void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows) {
+void FindLse(const Matrix& logits, double scale, const RowKernels& kernels, Rows* rows) {
   constexpr double kLn2 = 0x1.62e42fefa39efp-1;
   constexpr double kNearZero = 2.0;
   kernels.math.log_scaled(0.0, rows->total, rows->total_exponent, rows->count, rows->lse);
@@ -141,7 +142,7 @@ void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows) {
     const bool leads = rows->gap[r] < kLn2;
     rows->lse[r] = leads ? rows->logit[r] + rows->gap[r] : rows->states[r].anchor + rows->lse[r];
     if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
-    if (logits.data != nullptr && std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, rows->first + r, kernels);
+    if (logits.data != nullptr && std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, scale, rows->first + r, kernels);
   }
 }
 
@@ -366,6 +367,12 @@ double Missing(double c, double rest, int64_t exponent) {
   return 0.0 - TimesPowerOfTwo(c * TimesPowerOfTwo(rest, -near), exponent + near);
 }
 
+// Elements of a larger factor overflow, but where p_j counts as 0: there an infinite one would make NaN.
+void BoundFactors(const SoftmaxTask& task, Rows* rows) {
+  const double most = task.logits.IsDouble() ? std::numeric_limits<double>::max() : kMostFactor;
+  for (int64_t r = 0; r < rows->count; ++r) rows->a[r] = std::min(std::max(rows->a[r], -most), most);
+}
+
 }  // namespace
 
 void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
@@ -388,9 +395,15 @@ void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
                             static_cast<int64_t>(rows->rest_exponent[r]));
   }
   if (HasBeside(task)) AddBeside(task, rows);
-  // Elements of a larger factor overflow, but where p_j counts as 0: there an infinite one would make NaN.
-  const double most = task.logits.IsDouble() ? std::numeric_limits<double>::max() : kMostFactor;
-  for (int64_t r = 0; r < rows->count; ++r) rows->a[r] = std::min(std::max(rows->a[r], -most), most);
+  BoundFactors(task, rows);
+}
+
+void ScaleGradients(const SoftmaxTask& task, double slope, Rows* rows) {
+  for (int64_t r = 0; r < rows->count; ++r) {
+    rows->a[r] *= slope;
+    rows->mark[r] *= slope;
+  }
+  BoundFactors(task, rows);
 }
 
 void FindGrads(const double* scale, double offset_of_b, const double* left_out, Rows* rows) {

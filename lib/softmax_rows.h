@@ -91,7 +91,7 @@ void FindTotals(Rows* rows);
 
 // lse, from gap and total. Where it is near 0 its last digits need the logits again: they keep an absolute error if
 // these have no data.
-void FindLse(const Matrix& logits, const RowKernels& kernels, Rows* rows);
+void FindLse(const Matrix& logits, double scale, const RowKernels& kernels, Rows* rows);
 
 // S + e as the caller's log-sum-exp says, in place of AddLeftOut and FindTotals.
 void ScaleByLse(const SoftmaxTask& task, const MathKernels& math, Rows* rows);
@@ -120,6 +120,9 @@ bool HasBeside(const SoftmaxTask& task);
 
 // The row losses and, if the gradient is wanted, its parts.
 void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows);
+
+// Turns gradients by z into those by x = z / slope.
+void ScaleGradients(const SoftmaxTask& task, double slope, Rows* rows);
 
 // The RowGrads of scale * p_j - offset_of_b * b, and these values at the class left out; NaN where the row is. (Each is written where it
 // stays: a copy of what was just stored in parts would wait.)

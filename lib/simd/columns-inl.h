@@ -98,7 +98,7 @@ class Columns {
       j += 2;
     }
     if (j < tile_.classes) FoldClasses<1>(j);
-    for (int64_t r = 0; r < tile_.rows; ++r) states[r] = PlainState<T>(work_->sums[r], work_->lows[r]);
+    for (int64_t r = 0; r < tile_.rows; ++r) states[r] = PlainState<Unscaled<T>>(work_->sums[r], work_->lows[r]);
   }
 
   // Each staged element times its row's factor, and at the labels their marks.

@@ -25,31 +25,110 @@ HWY_INLINE hn::Vec<D> OrXor(D, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
   return hn::Or(a, hn::Xor(b, c));
 }
 
-template <class T, class D>
-HWY_INLINE Reduced<D> ReducePlainly(D d, hn::Vec<D> x) {
-  if constexpr (kHasOneStep<T>) return ReduceExpOnce(d, x);
-  return ReduceExp(d, x);
+// What stands between a logit x and the exponent z that a row is made of. Reduce: z as n ln 2 + remainder. For the careful
+// plan z - anchor is Reduce of x less ToLogit(anchor), and of what that difference lost.
+template <class T>
+struct Unscaled {
+  using C = Compute<T>;
+  static constexpr bool kMayBias = kHasOneStep<T>;
+
+  template <class D>
+  HWY_INLINE Reduced<D> Reduce(D d, hn::Vec<D> x) const {
+    if constexpr (kHasOneStep<T>) return ReduceExpOnce(d, x);
+    return ReduceExp(d, x);
+  }
+  // Differences are exact where they count: see kAnchorFree.
+  template <class D>
+  HWY_INLINE Reduced<D> ReduceFrom(D d, hn::Vec<D> x, hn::Vec<D> anchor, hn::Vec<D> floor) const {
+    const auto difference = hn::Sub(x, anchor);
+    return ReduceExp(d, hn::IfThenElse(hn::Gt(difference, floor), difference, floor));
+  }
+  C Anchor(C max) const { return max < ExpConstants<C>::kAnchorFree && max > -ExpConstants<C>::kAnchorFree ? C(0) : max; }
+  double Exponent(C x) const { return static_cast<double>(x); }
+  C ToLogit(double z) const { return static_cast<C>(z); }
+};
+
+// z = scale x, exact but for the rounding of z's remainder: only with fused multiply-add, and f32 lanes.
+template <class T>
+struct Scaled {
+  using C = Compute<T>;
+  static constexpr bool kMayBias = false;
+
+  explicit Scaled(double factor)
+      : scale(factor),
+        high(static_cast<C>(factor)),
+        low(static_cast<C>(factor - static_cast<double>(high))),
+        turns(static_cast<C>(factor * 0x1.71547652b82fep0)) {}
+
+  template <class D>
+  HWY_INLINE Reduced<D> Reduce(D d, hn::Vec<D> x) const {
+    return ReduceBoth(d, x, hn::Mul(x, hn::Set(d, low)));
+  }
+  template <class D>
+  HWY_INLINE Reduced<D> ReduceFrom(D d, hn::Vec<D> x, hn::Vec<D> anchor, hn::Vec<D> floor) const {
+    const auto difference = hn::Sub(x, anchor);
+    const auto from_anchor = hn::Sub(difference, x);
+    const auto lost = hn::Sub(hn::Sub(x, hn::Sub(difference, from_anchor)), hn::Add(anchor, from_anchor));
+    const auto least = hn::Div(floor, hn::Set(d, high));
+    const auto is_above = hn::Gt(difference, least);
+    const auto kept = hn::IfThenElse(is_above, difference, least);
+    const auto rest = hn::MulAdd(kept, hn::Set(d, low), hn::Mul(hn::IfThenElseZero(is_above, lost), hn::Set(d, high)));
+    return ReduceBoth(d, kept, rest);
+  }
+  // A difference of equal logits, at least, is exact.
+  C Anchor(C max) const { return max; }
+  double Exponent(C x) const { return scale * static_cast<double>(x); }
+  C ToLogit(double z) const { return static_cast<C>(z / scale); }
+
+  // high * x + rest.
+  template <class D>
+  HWY_INLINE Reduced<D> ReduceBoth(D d, hn::Vec<D> x, hn::Vec<D> rest) const {
+    using E = ExpConstants<C>;
+    const auto shifted = hn::MulAdd(x, hn::Set(d, turns), hn::Set(d, E::kMagic));
+    const auto n = hn::Sub(shifted, hn::Set(d, E::kMagic));
+    const auto whole = hn::Mul(n, hn::Set(d, E::kLn2[0]));  // exact
+    const auto near = hn::MulSub(x, hn::Set(d, high), whole);
+    return {hn::Add(near, hn::NegMulAdd(n, hn::Set(d, E::kLn2[1]), rest)), shifted};
+  }
+
+  double scale;
+  C high;
+  C low;
+  C turns;  // of log2
+};
+
+template <class T>
+constexpr bool kKnowsScale = sizeof(Compute<T>) == sizeof(float) && HWY_NATIVE_FMA;
+
+// body(Unscaled or Scaled) of a tile's or slice's scale.
+template <class T, class Body>
+HWY_INLINE auto WithScale(double scale, const Body& body) {
+  if constexpr (kKnowsScale<T>) {
+    if (HWY_UNLIKELY(scale != 1.0)) return body(Scaled<T>(scale));
+  }
+  return body(Unscaled<T>());
 }
 
 // The state of plain terms.
-template <class T>
+template <class Scaling>
 RowState PlainState(double sum, double low) {
-  if constexpr (kHasOneStep<T>) low += Unbiased(sum);
+  if constexpr (Scaling::kMayBias) low += Unbiased(sum);
   return RowState{sum, low, 0.0, 0, kPlain};
 }
 
-// e^x, and a record of whether every exponent was small. A maximum of |x| would be an operation less, but forgets what
+// e^z, and a record of whether every exponent was small. A maximum of |x| would be an operation less, but forgets what
 // it was when it meets NaN.
-template <class T>
+template <class T, class Scaling = Unscaled<T>>
 struct PlainExp {
   using C = Compute<T>;
 
   // Constructors that make vectors are written out: implicit ones are compiled without the instruction set.
-  HWY_INLINE PlainExp() : range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())) {}
+  HWY_INLINE explicit PlainExp(Scaling of_logits = Scaling())
+      : scaling(of_logits), range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())) {}
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
-    const auto reduced = ReducePlainly<T>(d, x);
+    const auto reduced = scaling.Reduce(d, x);
     const hn::RebindToUnsigned<D> du;
     const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent)));
     const auto bits = hn::BitCast(du, reduced.shifted);
@@ -68,18 +147,17 @@ struct PlainExp {
   static constexpr hwy::MakeUnsigned<C> kMany = 2 * ExpConstants<C>::kPlainExponent * ExpConstants<C>::kStepsPerOctave;
   static_assert((kMany & (kMany - 1)) == 0, "the bits below it are those that may be set");
 
+  Scaling scaling;
   hn::Vec<hn::RebindToUnsigned<Tag<C>>> range;
 };
 
-// e^(x - anchor) * 2^-exponent; 0 where that is below `least`.
-template <class C>
+// e^(z - anchor) * 2^-exponent; 0 where that is below `least`.
+template <class C, class Scaling>
 struct CarefulExp {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     using E = ExpConstants<C>;
-    const auto shifted_x = hn::Sub(x, hn::Set(d, anchor));
-    const auto floor = hn::Set(d, E::kNegligible);
-    const auto reduced = ReduceExp(d, hn::IfThenElse(hn::Gt(shifted_x, floor), shifted_x, floor));
+    const auto reduced = scaling.ReduceFrom(d, x, hn::Set(d, anchor), hn::Set(d, E::kNegligible));
     const auto n = hn::Sub(hn::Sub(reduced.shifted, hn::Set(d, E::kMagic)), hn::Set(d, exponent));
     const auto lowest = hn::Set(d, C(E::kLowest));
     const auto highest = hn::Set(d, C(2 - E::kLowest));
@@ -91,13 +169,14 @@ struct CarefulExp {
     return hn::IfThenElseZero(hn::And(is_class, hn::Ge(e, hn::Set(d, least))), e);
   }
 
-  C anchor;
+  C anchor;  // a logit
   C exponent;
   C least;
+  Scaling scaling;
 };
 
 // PlainExp, and with each vector one of the pending gradient: reads and writes of memory overlap.
-template <bool kStream, class T>
+template <bool kStream, class T, class Scaling>
 struct PlainExpAndWrite {
   using C = Compute<T>;
 
@@ -109,35 +188,36 @@ struct PlainExpAndWrite {
 
   HWY_INLINE bool InRange() const { return exp.InRange(); }
 
-  PlainExp<T> exp;
+  PlainExp<T, Scaling> exp;
   const C* stage;
   T* out;
   C factor;
   C offset;
 };
 
-template <class T>
+template <class T, class Scaling>
 struct PlainGrad {
   using C = Compute<T>;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
-    const auto reduced = ReducePlainly<T>(d, x);
+    const auto reduced = scaling.Reduce(d, x);
     return hn::MulSub(ExpScaled(d, reduced, reduced.shifted), hn::Set(d, factor), hn::Set(d, offset));
   }
 
   C factor;
   C offset;
+  Scaling scaling;
 };
 
-template <class C>
+template <class C, class Scaling>
 struct CarefulGrad {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     return hn::MulSub(exp(d, x, 0), hn::Set(d, factor), hn::Set(d, offset));
   }
 
-  CarefulExp<C> exp;
+  CarefulExp<C, Scaling> exp;
   C factor;
   C offset;
 };

@@ -22,8 +22,8 @@ namespace HWY_NAMESPACE {
 
 // Anchor and exponent of the careful plan, from the largest of n logits but the label. False: there is no sum, and the
 // state says why.
-template <class T>
-bool PlanCarefully(const T* x, int64_t n, int64_t label, RowState* state) {
+template <class T, class Scaling>
+bool PlanCarefully(const T* x, int64_t n, int64_t label, const Scaling& scaling, RowState* state) {
   using C = Compute<T>;
   using E = ExpConstants<C>;
   Itself itself;
@@ -36,18 +36,18 @@ bool PlanCarefully(const T* x, int64_t n, int64_t label, RowState* state) {
     return false;
   }
   if (max == -std::numeric_limits<C>::infinity()) return false;
-  const C anchor = max < E::kAnchorFree && max > -E::kAnchorFree ? C(0) : max;
+  const C anchor = scaling.Anchor(max);
   // Four below the largest exponent: probabilities down to the smallest normal number stay.
-  state->anchor = static_cast<double>(anchor);
+  state->anchor = scaling.Exponent(anchor);
   state->exponent = static_cast<int32_t>((max - anchor) * E::kLog2E) - 4;
   return true;
 }
 
-template <class T>
+template <class T, class Scaling>
 RowState StateOf(const StepSum<Compute<T>>& terms) {
   double sum, low;
   terms.Finish(&sum, &low);
-  return PlainState<T>(sum, low);
+  return PlainState<Scaling>(sum, low);
 }
 
 // Adds the plain exponentials of a chunk to the sum, and puts them into the stage if kKeep. False: the chunk is not
@@ -63,13 +63,13 @@ HWY_NOINLINE bool FoldPlainly(const T* x, int64_t n, int64_t label, Op op, Compu
 }
 
 // The same, while as many elements of what is pending are written.
-template <bool kStream, class T>
-bool FoldAndWrite(const T* x, int64_t n, int64_t label, Compute<T>* staged, StepSum<Compute<T>>& sum,
-                  PendingWrite* pending) {
+template <bool kStream, class T, class Scaling>
+bool FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                  StepSum<Compute<T>>& sum, PendingWrite* pending) {
   using C = Compute<T>;
   T* const out = static_cast<T*>(pending->out);
   const C* const kept = static_cast<const C*>(pending->stage);
-  const PlainExpAndWrite<kStream, T> both = {PlainExp<T>(), kept, out, static_cast<C>(pending->factor),
+  const PlainExpAndWrite<kStream, T, Scaling> both = {PlainExp<T, Scaling>(scaling), kept, out, static_cast<C>(pending->factor),
                                              static_cast<C>(pending->offset)};
   pending->out = out + n;
   pending->stage = kept + n;
@@ -85,14 +85,14 @@ constexpr C LeastStaged() {
 
 // A row, or a chunk of one, that is not plain, into the stage, and its sum. If there is none, the state says why and
 // the stage holds zeros.
-template <class T>
-void FoldCarefully(const T* x, int64_t n, int64_t label, Compute<T>* staged, RowState* state) {
+template <class T, class Scaling>
+void FoldCarefully(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged, RowState* state) {
   using C = Compute<T>;
-  if (!PlanCarefully(x, n, label, state)) {
+  if (!PlanCarefully(x, n, label, scaling, state)) {
     std::fill(staged, staged + n, C(0));
     return;
   }
-  CarefulExp<C> careful = {static_cast<C>(state->anchor), static_cast<C>(state->exponent), LeastStaged<C>()};
+  CarefulExp<C, Scaling> careful = {scaling.ToLogit(state->anchor), static_cast<C>(state->exponent), LeastStaged<C>(), scaling};
   StepSum<C> sum;
   MapAndSum<true>(x, n, label, careful, staged, sum);
   sum.Finish(&state->sum, &state->low);
@@ -100,9 +100,10 @@ void FoldCarefully(const T* x, int64_t n, int64_t label, Compute<T>* staged, Row
 
 // The states of a piece of a long row: one of all its plain chunks together, one of each other chunk. A chunk's own
 // logits decide what it is, nothing else. The exponentials stay in the slice's stage if it asks for that.
-template <class T>
-int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
+template <class T, class Scaling>
+int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states, PendingWrite* pending) {
   using C = Compute<T>;
+  using OfRow = PlainExp<T, Scaling>;
   const T* const x = static_cast<const T*>(slice.logits);
   C* staged = static_cast<C*>(slice.stage);
   StepSum<C> plain;
@@ -114,32 +115,37 @@ int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
     const StepSum<C> before = plain;
     bool is_plain;
     if (!slice.keeps_stage) {
-      is_plain = FoldPlainly<false>(from, n, label, PlainExp<T>(), staged, plain);
+      is_plain = FoldPlainly<false>(from, n, label, OfRow(scaling), staged, plain);
     } else if (pending == nullptr || pending->left < n || n % kStep != 0) {
-      is_plain = FoldPlainly<true>(from, n, label, PlainExp<T>(), staged, plain);
+      is_plain = FoldPlainly<true>(from, n, label, OfRow(scaling), staged, plain);
     } else if (pending->stream) {
-      is_plain = FoldAndWrite<true>(from, n, label, staged, plain, pending);
+      is_plain = FoldAndWrite<true>(from, n, label, scaling, staged, plain, pending);
     } else {
-      is_plain = FoldAndWrite<false>(from, n, label, staged, plain, pending);
+      is_plain = FoldAndWrite<false>(from, n, label, scaling, staged, plain, pending);
     }
     if (HWY_UNLIKELY(!is_plain)) {
       plain = before;
-      FoldCarefully(from, n, label, staged, &states[count++]);
+      FoldCarefully(from, n, label, scaling, staged, &states[count++]);
     }
     if (slice.keeps_stage) staged += n;
   }
-  states[0] = StateOf<T>(plain);
+  states[0] = StateOf<T, Scaling>(plain);
   return count;
 }
 
-// Stages all rows of a run in one go. False: they are not plain together.
 template <class T>
-bool StageTogether(const Tile& tile, int64_t first, int64_t last, RowState* states) {
+int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
+  return WithScale<T>(slice.scale, [&](const auto& scaling) { return FoldSliceOf<T>(slice, scaling, states, pending); });
+}
+
+// Stages all rows of a run in one go. False: they are not plain together.
+template <class T, class Scaling>
+bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
   using C = Compute<T>;
   const int64_t classes = tile.classes;
   if (tile.stride != classes) return false;
   C* const stage = static_cast<C*>(tile.stage) + (tile.keeps_stage ? first * classes : 0);
-  PlainExp<T> exp;
+  PlainExp<T, Scaling> exp(scaling);
   Map(static_cast<const T*>(tile.logits) + first * classes, (last - first) * classes, exp, stage);
   if (!exp.InRange()) return false;
   // All labels before all sums: a load that meets a smaller store still on its way has to wait for it.
@@ -151,49 +157,50 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, RowState* stat
     alignas(64) double sums[8];
     for (; r + 8 <= last && row.IsShort(); r += 8) {
       hn::Store(row.SumEight(stage + (r - first) * classes), hn::CappedTag<double, 8>(), sums);
-      for (int64_t i = 0; i < 8; ++i) states[r + i] = PlainState<T>(sums[i], 0.0);
+      for (int64_t i = 0; i < 8; ++i) states[r + i] = PlainState<Scaling>(sums[i], 0.0);
     }
   }
 #endif
   for (; r < last; ++r) {
     double sum, low;
     row.Sum(stage + (r - first) * classes, &sum, &low);
-    states[r] = PlainState<T>(sum, low);
+    states[r] = PlainState<Scaling>(sum, low);
   }
   return true;
 }
 
 // Stages a run of rows one by one.
-template <class T>
-void StageSingly(const Tile& tile, int64_t first, int64_t last, RowState* states) {
+template <class T, class Scaling>
+void StageSingly(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
   using C = Compute<T>;
+  using OfRow = PlainExp<T, Scaling>;
   for (int64_t r = first; r < last; ++r) {
     const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
     C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
     StepSum<C> sum;
     const bool is_plain = tile.keeps_stage
-                              ? FoldPlainly<true>(logits, tile.classes, tile.labels[r], PlainExp<T>(), staged, sum)
-                              : FoldPlainly<false>(logits, tile.classes, tile.labels[r], PlainExp<T>(), staged, sum);
+                              ? FoldPlainly<true>(logits, tile.classes, tile.labels[r], OfRow(scaling), staged, sum)
+                              : FoldPlainly<false>(logits, tile.classes, tile.labels[r], OfRow(scaling), staged, sum);
     if (HWY_LIKELY(is_plain)) {
-      states[r] = StateOf<T>(sum);
+      states[r] = StateOf<T, Scaling>(sum);
     } else {
-      FoldCarefully(logits, tile.classes, tile.labels[r], staged, &states[r]);
+      FoldCarefully(logits, tile.classes, tile.labels[r], scaling, staged, &states[r]);
     }
   }
 }
 
 // A run of rows that are all read. One loop may do for exponentials and sum: see MapAndSum.
-template <class T>
-void StageRun(const Tile& tile, int64_t first, int64_t last, RowState* states) {
+template <class T, class Scaling>
+void StageRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
   if (HWY_CAP_GE512 && tile.classes >= kOwnLoop) {
-    StageSingly<T>(tile, first, last, states);
+    StageSingly<T>(tile, first, last, scaling, states);
     return;
   }
   constexpr int64_t kRoom = 2 * kStageBytes / static_cast<int64_t>(sizeof(Compute<T>));
   const int64_t count = tile.keeps_stage ? last - first : std::max<int64_t>(kRoom / tile.classes, 1);
   for (int64_t r = first; r < last; r += count) {
     const int64_t end = std::min(r + count, last);
-    if (!StageTogether<T>(tile, r, end, states)) StageSingly<T>(tile, r, end, states);
+    if (!StageTogether<T>(tile, r, end, scaling, states)) StageSingly<T>(tile, r, end, scaling, states);
   }
 }
 
@@ -209,7 +216,7 @@ void StageColumns(const Tile& tile, RowState* states) {
     T logits[kMostColumnClasses];
     C staged[kMostColumnClasses];
     for (int64_t j = 0; j < tile.classes; ++j) logits[j] = x[r + j * tile.class_stride];
-    FoldCarefully(logits, tile.classes, tile.labels[r], staged, &states[r]);
+    FoldCarefully(logits, tile.classes, tile.labels[r], Unscaled<T>(), staged, &states[r]);
     for (int64_t j = 0; j < tile.classes && columns.HasStage(); ++j) columns.At(r, j) = staged[j];
   }
 }
@@ -225,7 +232,9 @@ void StageRows(const Tile& tile, RowState* states) {
     const bool skipped = tile.labels[first] == kSkipRow;
     int64_t last = first + 1;
     while (last < tile.rows && (tile.labels[last] == kSkipRow) == skipped) ++last;
-    if (!skipped) StageRun<T>(tile, first, last, states);
+    if (!skipped) {
+      WithScale<T>(tile.scale, [&](const auto& scaling) { StageRun<T>(tile, first, last, scaling, states); });
+    }
     first = last;
   }
 }
@@ -415,19 +424,20 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
 }
 
 // The gradient of a slice but for its label, where it cannot be made from kept exponentials.
-template <class T>
-void WriteClasses(const Slice& slice, const RowGrad& grad, Compute<T> plain_factor, T* to, bool stream) {
+template <class T, class Scaling>
+void WriteClasses(const Slice& slice, const RowGrad& grad, const Scaling& scaling, Compute<T> plain_factor, T* to,
+                  bool stream) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(slice.logits);
   if (grad.kind != RowGrad::kSoftmax) {
     const Constant<C> constant = {grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>()};
     Map(to, slice.classes, constant, to);
   } else if (plain_factor != C(0)) {
-    const PlainGrad<T> gradient = {plain_factor, static_cast<C>(grad.offset)};
+    const PlainGrad<T, Scaling> gradient = {plain_factor, static_cast<C>(grad.offset), scaling};
     MapOut(x, slice.classes, gradient, to, stream);
   } else {
-    const CarefulExp<C> exp = {static_cast<C>(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad)};
-    const CarefulGrad<C> gradient = {exp, static_cast<C>(grad.scale / grad.total), static_cast<C>(grad.offset)};
+    const CarefulExp<C, Scaling> exp = {scaling.ToLogit(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad), scaling};
+    const CarefulGrad<C, Scaling> gradient = {exp, static_cast<C>(grad.scale / grad.total), static_cast<C>(grad.offset)};
     MapOut(x, slice.classes, gradient, to, stream);
   }
 }
@@ -441,7 +451,7 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
   if (has_label) pending->label_out = to + slice.label;
   const C factor = grad.kind == RowGrad::kSoftmax ? PlainFactor<C>(grad) : C(0);
   if (!slice.keeps_stage || factor == C(0)) {
-    WriteClasses(slice, grad, factor, to, stream);
+    WithScale<T>(slice.scale, [&](const auto& scaling) { WriteClasses(slice, grad, scaling, factor, to, stream); });
     return;
   }
   // Up to the first aligned element now, so that the rest can bypass the cache.
@@ -471,7 +481,7 @@ void FinishWrite(PendingWrite* pending) {
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, FindLargestOfRows<T>,
+  return {kKnowsScale<T>, StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, FindLargestOfRows<T>,
           Gather<T>, Widen<T>, Narrow<T>};
 }
 
