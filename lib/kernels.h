@@ -54,8 +54,23 @@ struct RowState {
   int32_t plan;
 };
 
-// What a row's gradient is made of: scale * e^(x_j - anchor) / (total * 2^exponent) - offset for every class but the
-// label.
+// Dense targets of rows whose classes are adjacent, f32 or of the logits' type. Null: none.
+struct TargetRows {
+  const void* data;
+  int64_t stride;
+  bool are_singles;
+};
+
+// Of one row: the sum of u_j (x_y - x_j), that of the others' u_j, and u_y. Not finite where f32 does not hold them, or
+// a target is negative or NaN.
+struct TargetSums {
+  double gaps;
+  double rest;
+  double own;
+};
+
+// What a row's gradient is made of: scale * e^(x_j - anchor) / (total * 2^exponent) - offset - target * u_j for every
+// class but the label.
 struct RowGrad {
   enum Kind : int32_t { kSoftmax, kZero, kNaN };
   double scale;
@@ -63,6 +78,7 @@ struct RowGrad {
   double anchor;
   double label_value;
   double offset;
+  double target;
   int32_t exponent;
   int32_t plan;
   Kind kind;
@@ -99,6 +115,7 @@ struct Slice {
   void* stage;       // room for the exponentials of a chunk, or of all classes if they are kept
   bool keeps_stage;  // fold_slice leaves plain exponentials for write_slice, which else computes them again
   double scale;      // as a tile's
+  TargetRows targets;  // of its classes
 };
 
 // The rest of a row's gradient, whose exponentials are kept: it can be written while the next row is folded, so that
@@ -123,6 +140,7 @@ struct GradientTile {
   // Factors of e^x and labels' elements of the rows; a row with factor 0 has a RowGrad. Null: all rows have.
   const double* factors;
   const double* marks;
+  TargetRows targets;
 };
 
 struct SoftmaxKernels {
@@ -138,6 +156,8 @@ struct SoftmaxKernels {
   void (*finish_write)(PendingWrite* pending);
   // For each row that is read the sum of x_j - x_y, y its label, in f64. Not for f64 logits.
   void (*sum_differences)(const Tile& tile, double* sums);
+  // The sums of each row that is read, y its label. Of f32 lanes.
+  void (*sum_targets)(const Tile& tile, const TargetRows& targets, TargetSums* sums);
   // The first largest logit of each row that is read; -1 where there is NaN or +inf. Not of columns.
   void (*find_largest)(const Tile& tile, int64_t* classes);
   // Logits of the labels, widened; 0 for rows that are not read.

@@ -225,7 +225,7 @@ void General::FindStates(Work* work) const {
   if (rows.read[0] == kSkipRow) return;
   ForPieces(work, false, [&] {
     RowState states[kSliceStates];
-    const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, work->stage, false, 1.0};
+    const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, work->stage, false, 1.0, {}};
     const int64_t count = doubles_.fold_slice(slice, states, nullptr);
     rows.states[0] = MergeStates(rows.states[0], MergeStates(states, count, math_), math_);
   });
@@ -309,12 +309,12 @@ void General::FindProbabilities(Work* work) const {
   FindGrads(one, 0.0, work->top_probability, &rows);
   if (IsOnePiece()) {
     const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors, true, 1.0};
-    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false, false, nullptr, nullptr});
+    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false, false, nullptr, nullptr, {}});
     work->has_probabilities = true;
     return;
   }
   PendingWrite pending = {};
-  const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, nullptr, false, 1.0};
+  const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, nullptr, false, 1.0, {}};
   doubles_.begin_write(slice, rows.grads[0], work->probabilities, false, &pending);
   doubles_.finish_write(&pending);
 }
@@ -403,12 +403,21 @@ bool IsScaledEarly(const SoftmaxTask& task) {
 
 }  // namespace
 
+bool HasDenseRows(const SoftmaxTask& task) {
+  const xent_softmax_options& options = task.options;
+  const Matrix& t = task.targets.dense;
+  return task.targets.kind == XENT_TARGET_DENSE && !task.logits.IsDouble() && task.logits.HasPlainRows() &&
+         t.HasPlainRows() && (t.dtype == Dtype::kF32 || t.dtype == task.logits.dtype) && options.class_weight == nullptr &&
+         options.label_smoothing == 0.0;
+}
+
 bool IsGeneral(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
   const xent_softmax_outputs& out = task.outputs;
   const bool is_known = (task.logits.HasPlainRows() && task.gradient.HasPlainRows()) || HasColumns(task);
   const bool has_layout = !is_known || task.gradient.dtype != task.logits.dtype;
-  const bool has_targets = task.targets.kind == XENT_TARGET_DENSE || task.targets.kind == XENT_TARGET_SPARSE;
+  const bool is_dense = task.targets.kind == XENT_TARGET_DENSE;
+  const bool has_targets = (is_dense && !HasDenseRows(task)) || task.targets.kind == XENT_TARGET_SPARSE;
   const bool has_terms = has_targets || task.product == Product::kLogProbabilities || (options.scale != 1.0 && !IsScaledEarly(task)) || options.softcap != 0.0 ||
                          options.entropy_weight != 0.0 || options.entropy_upstream != nullptr;
   const bool wants_classes = out.argmax != nullptr || out.correct != nullptr;

@@ -14,6 +14,9 @@ bool HasColumns(const SoftmaxTask& task);
 // Whether a task has terms per class, a layout or an output that softmax_loss.cc does not know.
 bool IsGeneral(const SoftmaxTask& task);
 
+// Whether targets are dense rows that the kernels for labels can go over: then a row's label is its largest class.
+bool HasDenseRows(const SoftmaxTask& task);
+
 // As SoftmaxLoss.
 bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team);
 

@@ -49,8 +49,12 @@ class Softmax {
   void KeepExponentials(PendingWrite* pending, Rows* rows) const;
   Slice SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const;
   bool FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
+  bool FoldSlicesTogether(const Team& team, Rows* rows) const;
   RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const;
   void RunColumns(int64_t first, int64_t count, Rows* rows, Totals* totals) const;
+  void MarkLargest(const Tile& tile, Rows* rows) const;
+  void FindTargets(const Tile& tile, Rows* rows) const;
+  void SumWidened(int64_t row, int64_t label, TargetSums* sums) const;
   void FindScalars(const Tile& tile, Rows* rows) const;
   void FindGradients(Rows* rows) const;
   void PrepareGradient(Rows* rows) const;
@@ -62,6 +66,11 @@ class Softmax {
   // dz / dx; probabilities are no derivative.
   double SlopeOfLogits() const { return task_.product == Product::kGradient ? task_.options.scale : 1.0; }
   int64_t ComputedBytes() const { return task_.logits.IsDouble() ? 8 : 4; }
+  TargetRows TargetsOf(int64_t row, int64_t begin) const {
+    if (!is_dense_) return TargetRows{};
+    const Matrix& t = task_.targets.dense;
+    return TargetRows{t.Row(row) + begin * t.ElementBytes(), t.outer_stride, t.dtype == Dtype::kF32};
+  }
   bool HasOwnLoop() const { return task_.logits.classes >= kOwnLoop; }
   int64_t SlicesPerRow() const { return (task_.logits.classes + kSlice - 1) / kSlice; }
 
@@ -73,6 +82,7 @@ class Softmax {
   const MathKernels& math_;
   const bool staged_;
   const bool has_columns_;
+  const bool is_dense_;
   const bool is_plain_;  // plain_rows is worth a try
   int64_t unit_rows_;   // rows whose losses are added first; the bits of totals depend on it
   int64_t tile_units_;  // units that are worked on together
@@ -88,6 +98,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       math_(MathKernelsFor(isa_slot_)),
       staged_(task.logits.classes <= kChunk),
       has_columns_(HasColumns(task)),
+      is_dense_(HasDenseRows(task)),
       is_plain_(IsPlainLoss(task) && (staged_ || has_columns_)) {
   const Matrix& x = task.logits;
   const int64_t tile_elements = staged_ ? kStageBytes / ComputedBytes() : kTileElements;
@@ -168,6 +179,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
                      stages != nullptr && !HasOwnLoop() ? stages->Second() : nullptr,
                      task_.outputs.gradient != nullptr, task_.options.scale};
 
+  if (is_dense_) MarkLargest(tile, rows);
   if (!FindStates(tile, team, pending, rows)) return false;
   FindScalars(tile, rows);
   WriteRows(task_, math_, *rows, unit_rows_, totals);
@@ -223,7 +235,7 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
   if (!wants_gradient) return;
   kernels_.write_staged(tile, all->states, all->grads,
                         GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false,
-                                     all->factors, all->marks});
+                                     all->factors, all->marks, {}});
 }
 
 void Softmax::FindGradients(Rows* rows) const {
@@ -237,6 +249,9 @@ void Softmax::FindGradients(Rows* rows) const {
   std::fill(rows->plain_factor, rows->plain_factor + rows->count, 0.0);
   if (SlopeOfLogits() != 1.0) ScaleGradients(task_, SlopeOfLogits(), rows);
   FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
+  for (int64_t r = 0; r < rows->count && is_dense_; ++r) {
+    if (std::isnan(rows->cross[r]) && rows->grads[r].kind == RowGrad::kSoftmax) rows->grads[r].kind = RowGrad::kNaN;
+  }
   // Without factors of their own all rows have the slope of the first, or are not read.
   const bool may_be_flat = task_.options.row_upstream != nullptr || rows->slope[0] == 0.0;
   for (int64_t r = 0; r < rows->count && may_be_flat; ++r) {
@@ -271,7 +286,9 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   if (needs_rest) FindRest(rows);
   if (needs_probability) FindProbability(rows);
   std::copy(rows->gap, rows->gap + rows->count, rows->mark_gap);
-  if (options.label_smoothing == 0.0) {
+  if (is_dense_) {
+    FindTargets(tile, rows);
+  } else if (options.label_smoothing == 0.0) {
     TargetLabels(task_, rows);
   } else {
     double differences[kTileRows];
@@ -279,6 +296,53 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
     TargetSmoothedLabels(task_, differences, rows);
   }
   FindLosses(task_, math_, rows);
+}
+
+// A row with dense targets leaves out its largest class; one that holds NaN or +inf any.
+__attribute__((noinline)) void Softmax::MarkLargest(const Tile& tile, Rows* rows) const {
+  int64_t largest[kTileRows];
+  kernels_.find_largest(tile, largest);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (rows->read[r] != kSkipRow) rows->read[r] = std::max<int64_t>(largest[r], 0);
+  }
+}
+
+// sum_j u_j (lse - z_j) = U gap + sum_j u_j (z_y - z_j), y the largest: no term is negative.
+__attribute__((noinline)) void Softmax::FindTargets(const Tile& tile, Rows* rows) const {
+  TargetSums sums[kTileRows];
+  kernels_.sum_targets(tile, TargetsOf(rows->first, 0), sums);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (rows->read[r] == kSkipRow) continue;
+    const TargetSums& one = sums[r];
+    if (!std::isfinite(one.gaps) || !std::isfinite(one.rest)) SumWidened(rows->first + r, rows->read[r], &sums[r]);
+    rows->target_own[r] = one.own >= 0.0 ? one.own : std::numeric_limits<double>::quiet_NaN();
+    rows->target_rest[r] = one.rest;
+    rows->target_sum[r] = rows->target_own[r] + one.rest;
+    const double at_top = rows->target_sum[r] == 0.0 ? 0.0 * rows->gap[r] : rows->target_sum[r] * rows->gap[r];
+    rows->cross[r] = at_top + task_.options.scale * one.gaps;
+  }
+}
+
+// The same sums in f64, where f32 does not hold them. Not inline, as FindTargets: their arrays would stay on a small stack.
+__attribute__((noinline)) void Softmax::SumWidened(int64_t row, int64_t label, TargetSums* sums) const {
+  const Matrix& t = task_.targets.dense;
+  const SoftmaxKernels& of_targets = SoftmaxKernelsFor(isa_slot_, t.dtype);
+  const TermKernels& terms = TermKernelsFor(isa_slot_);
+  double x[kWiden], u[kWiden + kStageSlack / sizeof(double)], top;
+  kernels_.widen(task_.logits.Row(row) + label * task_.logits.ElementBytes(), 1, &top);
+  Sum gaps, rest;
+  for (int64_t begin = 0; begin < task_.logits.classes; begin += kWiden) {
+    const int64_t n = std::min(kWiden, task_.logits.classes - begin);
+    kernels_.widen(task_.logits.Row(row) + begin * task_.logits.ElementBytes(), n, x);
+    of_targets.widen(t.Row(row) + begin * t.ElementBytes(), n, u);
+    for (int64_t j = 0; j < n; ++j) {
+      if (!(u[j] >= 0.0)) u[j] = std::numeric_limits<double>::quiet_NaN();
+    }
+    gaps.Add(terms.sum_of_gaps(u, x, n, top));
+    rest.Add(terms.sum(u, n, label - begin));
+  }
+  sums->gaps = gaps.Value();
+  sums->rest = rest.Value();
 }
 
 // Room for the exponentials of the tile, if there is any. The thread's scratch has two halves of constant size: what is
@@ -323,7 +387,7 @@ Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t cla
   const char* const x = task_.logits.Row(rows.first + row) + begin * task_.logits.ElementBytes();
   if (rows.kept != nullptr) stage = rows.kept + (row * task_.logits.classes + begin) * ComputedBytes();
   return Slice{x, std::min(classes, task_.logits.classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr,
-               task_.options.scale};
+               task_.options.scale, TargetsOf(rows.first + row, begin)};
 }
 
 RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {
@@ -332,19 +396,22 @@ RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* 
   return MergeStates(states, count, math_);
 }
 
-// States of long rows: slices in any order, merged in index order. Not inline: its states would stay on a small stack.
-__attribute__((noinline)) bool Softmax::FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const {
-  const int64_t per_row = SlicesPerRow();
-  if (tile.stage != nullptr) {
-    for (int64_t r = 0; r < rows->count; ++r) {
-      if (rows->read[r] == kSkipRow) continue;
-      rows->states[r] = FoldSlice(*rows, r, 0, tile.stage, pending);
-      for (int64_t s = 1; s < per_row; ++s) {
-        rows->states[r] = MergeStates(rows->states[r], FoldSlice(*rows, r, s, tile.stage, pending), math_);
-      }
+// States of long rows: slices in any order, merged in index order.
+bool Softmax::FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const {
+  if (tile.stage == nullptr) return FoldSlicesTogether(team, rows);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (rows->read[r] == kSkipRow) continue;
+    rows->states[r] = FoldSlice(*rows, r, 0, tile.stage, pending);
+    for (int64_t s = 1; s < SlicesPerRow(); ++s) {
+      rows->states[r] = MergeStates(rows->states[r], FoldSlice(*rows, r, s, tile.stage, pending), math_);
     }
-    return true;
   }
+  return true;
+}
+
+// Not inline: its states would stay on a small stack.
+__attribute__((noinline)) bool Softmax::FoldSlicesTogether(const Team& team, Rows* rows) const {
+  const int64_t per_row = SlicesPerRow();
   RowState states[kMaxSlices];
   auto task = [&](int64_t i) {
     Stages stages;
@@ -362,7 +429,7 @@ __attribute__((noinline)) bool Softmax::FoldSlices(const Tile& tile, const Team&
 bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const {
   if (staged_) {
     const GradientTile out = {GradientData(rows.first), task_.gradient.outer_stride, 1, stream_,
-                              task_.options.label_smoothing != 0.0, rows.plain_factor, rows.mark};
+                              task_.options.label_smoothing != 0.0, rows.plain_factor, rows.mark, TargetsOf(rows.first, 0)};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }

@@ -73,7 +73,7 @@ double CloseLse(const Matrix& logits, double scale, int64_t row, const RowKernel
     const int64_t n = widen(first);
     for (int64_t i = 0; i < n; ++i) values[i] -= max;
     RowState parts[kSliceStates];
-    const int64_t count = kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false, 1.0}, parts, nullptr);
+    const int64_t count = kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false, 1.0, {}}, parts, nullptr);
     others = MergeStates(others, MergeStates(parts, count, kernels.math), kernels.math);
   }
   const double sum = others.sum + others.low;
@@ -401,6 +401,7 @@ void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
 void ScaleGradients(const SoftmaxTask& task, double slope, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
     rows->a[r] *= slope;
+    rows->b[r] *= slope;
     rows->mark[r] *= slope;
   }
   BoundFactors(task, rows);
@@ -418,6 +419,7 @@ void FindGrads(const double* scale, double offset_of_b, const double* left_out, 
     grad.anchor = rows->states[r].anchor;
     grad.label_value = left_out[r];
     grad.offset = 0.0;
+    grad.target = rows->b[r];
     grad.exponent = static_cast<int32_t>(static_cast<int64_t>(rows->total_exponent[r]) - up);
     grad.plan = rows->states[r].plan;
     grad.kind = rows->labels[r] == kSkipRow ? RowGrad::kZero : is_nan ? RowGrad::kNaN : RowGrad::kSoftmax;

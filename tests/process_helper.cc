@@ -24,13 +24,14 @@ constexpr xent_dtype kTypes[] = {XENT_F32, XENT_F64, XENT_BF16, XENT_F16};
 
 // The gradient of rows x classes logits whose bytes count up: no NaN in any storage type.
 std::vector<unsigned char> Gradient(xent_dtype dtype, int64_t rows, int64_t classes, int32_t threads,
-                                    double smoothing = 0) {
+                                    double smoothing = 0, bool is_dense = false) {
   const size_t size = static_cast<size_t>(rows * classes * xent_dtype_size(dtype));
   std::vector<unsigned char> logits(size), gradient(size);
   for (size_t i = 0; i < size; ++i) logits[i] = static_cast<unsigned char>(i % 61);
   const std::vector<int64_t> labels(static_cast<size_t>(rows), 1);
   const xent_logits x = xent_logits_rows(logits.data(), dtype, rows, classes);
-  const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
+  const xent_targets targets =
+      is_dense ? xent_targets_dense(logits.data(), dtype) : xent_targets_labels(labels.data(), XENT_I64);
   xent_softmax_options options = xent_softmax_options_default();
   options.num_threads = threads;
   options.label_smoothing = smoothing;
@@ -109,6 +110,8 @@ void* CallEverything(void*) {
         Gradient(dtype, 2, 300000, threads);
         Gradient(dtype, 100, 10, threads, 0.1);
         Gradient(dtype, 10, 3000, threads, 0.1);
+        Gradient(dtype, 100, 300, threads, 0, true);
+        Gradient(dtype, 100, 3000, threads, 0, true);
         MapBytes(dtype, 1 << 20, threads);
       }
     }

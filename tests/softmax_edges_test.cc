@@ -246,6 +246,28 @@ TEST(SoftmaxEdges, SparseClassesThatStandTwiceAreNamedOnce) {
   EXPECT_NEAR(found.gradient[0], p - 0.375f / 597, 1e-7);
 }
 
+// Gaps, and sums of targets, that f32 does not hold on the way to results that it does.
+TEST(SoftmaxEdges, DenseTargetsReachAcrossTheWholeRangeOfFloats) {
+  ForEveryIsa([](const std::string&) {
+    for (const size_t classes : {2, 70, 3000}) {
+      std::vector<float> x(classes, -3e38f), dense(classes, 0.0f);
+      x[1] = 3e38f;
+      dense[0] = 0.5f;
+      dense[1] = 0.5f;
+      const Found far = Find(x, static_cast<int64_t>(classes), xent_targets_dense(dense.data(), XENT_F32), Sum());
+      EXPECT_FLOAT_EQ(far.loss[0], 3e38f);
+      EXPECT_EQ(far.gradient[0], -0.5f);
+      EXPECT_EQ(far.gradient[1], 0.5f);
+      std::fill(x.begin(), x.end(), 0.0f);
+      std::fill(dense.begin(), dense.end(), 3e38f);
+      xent_softmax_options options = Sum();
+      options.upstream = 1e-38;
+      const Found many = Find(x, static_cast<int64_t>(classes), xent_targets_dense(dense.data(), XENT_F32), options);
+      for (const float element : many.gradient) EXPECT_NEAR(element, 0, 1e-3);
+    }
+  });
+}
+
 // Halves are reduced with a bias that grows with the logits; without its correction losses would be 3.2 units off.
 TEST(SoftmaxEdges, HalvesFarFromZeroLoseAsLittleAsOthers) {
   ForEveryIsa([](const std::string&) {

@@ -8,6 +8,8 @@
 #define XENT_SIMD_OPERATIONS_INL_H_
 #endif
 
+#include <cstring>
+
 #include "lib/row_state.h"
 #include "lib/simd/exp-inl.h"
 #include "lib/simd/lanes-inl.h"
@@ -231,6 +233,71 @@ struct Constant {
 
   C value;
 };
+
+// Lanes of an array that has `left` elements more; 0 beyond.
+template <class D, class U>
+HWY_INLINE hn::Vec<D> LoadUpTo(D d, const U* from, int64_t left) {
+  constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+  if (HWY_LIKELY(left >= kLanes)) return FromStorage(d, from);
+  U part[kLanes] = {};
+  if (left > 0) std::memcpy(static_cast<void*>(part), from, static_cast<size_t>(left) * sizeof(U));
+  return FromStorage(d, part);
+}
+
+// Targets; NaN where there is none.
+template <class U>
+struct Weights {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> u, int64_t) const {
+    return hn::IfThenElse(hn::Ge(u, hn::Zero(d)), u, hn::Set(d, CanonicalNaN<float>()));
+  }
+};
+
+// u (top - x), 0 where u is.
+template <class U>
+struct WeightedGaps {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    const auto weight = LoadUpTo(d, u + i, n - i);
+    return hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), hn::Mul(weight, hn::Sub(hn::Set(d, top), x)));
+  }
+
+  const U* u;
+  int64_t n;
+  float top;
+};
+
+// What an operation gives less targets. The factor may be infinite: a target of 0 makes nothing of it.
+template <class Op, class U>
+struct Less {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    const auto weight = LoadUpTo(d, u + i, n - i);
+    const auto element = op(d, x, i);
+    return hn::IfThenElse(hn::Eq(weight, hn::Zero(d)), element, hn::NegMulAdd(hn::Set(d, factor), weight, element));
+  }
+
+  Op op;
+  const U* u;
+  int64_t n;
+  float factor;
+};
+
+// body(op less the targets of a row of n elements), or body(op) where there are none. T: the logits' type.
+template <class T, class Op, class Body>
+HWY_INLINE void WithTargets(const Op& op, const TargetRows& targets, int64_t row, int64_t n, double factor, const Body& body) {
+  if constexpr (sizeof(Compute<T>) == sizeof(float)) {
+    if (HWY_UNLIKELY(targets.data != nullptr)) {
+      if (targets.are_singles) {
+        body(Less<Op, float>{op, static_cast<const float*>(targets.data) + row * targets.stride, n, static_cast<float>(factor)});
+      } else {
+        body(Less<Op, T>{op, static_cast<const T*>(targets.data) + row * targets.stride, n, static_cast<float>(factor)});
+      }
+      return;
+    }
+  }
+  body(op);
+}
 
 // Minus an offset, which costs nothing beside the multiplication.
 template <class C>

@@ -286,6 +286,35 @@ void FindLargestOfRows(const Tile& tile, int64_t* classes) {
   }
 }
 
+template <class T, class U>
+void SumTargetsOf(const T* x, const U* u, int64_t n, int64_t label, TargetSums* sums) {
+  double low;
+  WeightedGaps<U> gap = {u, n, static_cast<float>(WidenOne(x + label))};
+  SinglesSum gaps;
+  Fold<false>(x, n, -1, gap, gaps, static_cast<float*>(nullptr));
+  gaps.Finish(&sums->gaps, &low);
+  Weights<U> weight;
+  SinglesSum weights;
+  Fold<false>(u, n, label, weight, weights, static_cast<float*>(nullptr));
+  weights.Finish(&sums->rest, &low);
+  sums->own = WidenOne(u + label);
+}
+
+template <class T>
+void SumTargets(const Tile& tile, const TargetRows& targets, TargetSums* sums) {
+  if constexpr (sizeof(Compute<T>) == sizeof(float)) {
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      if (tile.labels[r] == kSkipRow) continue;
+      const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
+      if (targets.are_singles) {
+        SumTargetsOf(x, static_cast<const float*>(targets.data) + r * targets.stride, tile.classes, tile.labels[r], &sums[r]);
+      } else {
+        SumTargetsOf(x, static_cast<const T*>(targets.data) + r * targets.stride, tile.classes, tile.labels[r], &sums[r]);
+      }
+    }
+  }
+}
+
 template <class T>
 void Widen(const void* logits, int64_t n, double* values) {
   Compute<T> computed[kWiden];
@@ -342,6 +371,7 @@ template <class C>
 struct RowWrite {
   C factor;
   C offset;
+  double target;
   double mark;  // the label's element
   bool has_mark;
 };
@@ -350,10 +380,10 @@ template <class C>
 RowWrite<C> PlanWrite(const GradientTile& out, int64_t r, const RowState* states, const RowGrad* grads, C* staged,
                       int64_t classes) {
   const C known = out.factors != nullptr ? static_cast<C>(out.factors[r]) : C(0);
-  if (HWY_LIKELY(known != C(0))) return {known, C(0), out.marks[r], true};
+  if (HWY_LIKELY(known != C(0))) return {known, C(0), 0.0, out.marks[r], true};
   const C factor = PrepareStaged(states[r], grads[r], staged, classes);
-  if (grads[r].kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, false};
-  return {factor, static_cast<C>(grads[r].offset), grads[r].label_value, true};
+  if (grads[r].kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, 0.0, false};
+  return {factor, static_cast<C>(grads[r].offset), grads[r].target, grads[r].label_value, true};
 }
 
 template <class T>
@@ -391,7 +421,7 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   C* const factors = static_cast<C*>(tile.factors);
   const int64_t classes = tile.classes;
   // Rows whose elements are more than products are written one by one.
-  const bool is_together = factors != nullptr && !out.has_offsets;
+  const bool is_together = factors != nullptr && !out.has_offsets && out.targets.data == nullptr;
   // Rows that share cache lines go past the cache in one piece: half a line is slow to write.
   const bool is_joined = out.stream && out.stride == classes && classes * static_cast<int64_t>(sizeof(T)) % 64 != 0;
   T* const gradient = static_cast<T*>(out.data);
@@ -401,7 +431,8 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
     C* const staged = stage + r * classes;
     const RowWrite<C> write = PlanWrite(out, r, states, grads, staged, classes);
     if (!is_together && is_joined) {
-      Map(staged, classes, Times<C>{write.factor, write.offset}, staged);
+      WithTargets<T>(Times<C>{write.factor, write.offset}, out.targets, r, classes, write.target,
+                     [&](const auto& element) { Map(staged, classes, element, staged); });
       if (write.has_mark) staged[tile.labels[r]] = static_cast<C>(write.mark);
     } else if (is_together) {
       Spread(write.factor, classes, factors + r * classes);
@@ -409,8 +440,9 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
       staged[tile.labels[r]] = static_cast<C>(write.mark);
       factors[r * classes + tile.labels[r]] = C(1);
     } else {
-      MapOut(staged, classes, Times<C>{write.factor, write.offset}, gradient + r * out.stride, out.stream,
-             next + r * tile.stride);
+      WithTargets<T>(Times<C>{write.factor, write.offset}, out.targets, r, classes, write.target, [&](const auto& element) {
+        MapOut(staged, classes, element, gradient + r * out.stride, out.stream, next + r * tile.stride);
+      });
       if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
     }
   }
@@ -434,11 +466,13 @@ void WriteClasses(const Slice& slice, const RowGrad& grad, const Scaling& scalin
     Map(to, slice.classes, constant, to);
   } else if (plain_factor != C(0)) {
     const PlainGrad<T, Scaling> gradient = {plain_factor, static_cast<C>(grad.offset), scaling};
-    MapOut(x, slice.classes, gradient, to, stream);
+    WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
+                   [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
   } else {
     const CarefulExp<C, Scaling> exp = {scaling.ToLogit(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad), scaling};
     const CarefulGrad<C, Scaling> gradient = {exp, static_cast<C>(grad.scale / grad.total), static_cast<C>(grad.offset)};
-    MapOut(x, slice.classes, gradient, to, stream);
+    WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
+                   [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
   }
 }
 
@@ -452,6 +486,11 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
   const C factor = grad.kind == RowGrad::kSoftmax ? PlainFactor<C>(grad) : C(0);
   if (!slice.keeps_stage || factor == C(0)) {
     WithScale<T>(slice.scale, [&](const auto& scaling) { WriteClasses(slice, grad, scaling, factor, to, stream); });
+    return;
+  }
+  if (slice.targets.data != nullptr) {
+    WithTargets<T>(Times<C>{factor, static_cast<C>(grad.offset)}, slice.targets, 0, slice.classes, grad.target,
+                   [&](const auto& element) { MapOut(static_cast<const C*>(slice.stage), slice.classes, element, to, stream); });
     return;
   }
   // Up to the first aligned element now, so that the rest can bypass the cache.
@@ -481,7 +520,8 @@ void FinishWrite(PendingWrite* pending) {
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {kKnowsScale<T>, StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, FindLargestOfRows<T>,
+  return {kKnowsScale<T>, StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, SumTargets<T>,
+          FindLargestOfRows<T>,
           Gather<T>, Widen<T>, Narrow<T>};
 }
 
