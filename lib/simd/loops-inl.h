@@ -198,19 +198,11 @@ class MaxAccumulator {
     }
   }
 
-  // The maximum; +inf or NaN where one was met.
-  C Finish() const {
+  // The maximum; NaN where +inf or NaN was met.
+  HWY_INLINE C Finish() const {
     const Tag<C> d;
-    alignas(64) C maxima[16];
-    alignas(64) C bads[16];
-    hn::Store(max_, d, maxima);
-    hn::Store(bad_, d, bads);
-    C result = kIdentity;
-    for (int64_t i = 0; i < LanesOf<C>(); ++i) {
-      if (!(bads[i] < -kIdentity)) return bads[i];
-      result = maxima[i] > result ? maxima[i] : result;
-    }
-    return result;
+    if (!hn::AllTrue(d, hn::Lt(bad_, hn::Set(d, -kIdentity)))) return std::numeric_limits<C>::quiet_NaN();
+    return hn::GetLane(hn::MaxOfLanes(d, max_));
   }
 
  private:
@@ -261,6 +253,7 @@ HWY_INLINE auto ApplyToOthers(const T* from, int64_t index, int64_t count, uint6
   return [=, &op](int64_t v) HWY_ATTR {
     const Tag<C> d;
     const int64_t i = v * LanesOf<C>();
+    if (kCut && i >= count) return hn::Set(d, otherwise);
     const auto mask = MaskFromBits(d, others >> i);
     const auto x = [&]() HWY_ATTR {
       if constexpr (kCut) return PartFromStorage(d, std::max<int64_t>(count - i, 0), from + i);

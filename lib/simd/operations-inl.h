@@ -239,6 +239,9 @@ template <class D, class U>
 HWY_INLINE hn::Vec<D> LoadUpTo(D d, const U* from, int64_t left) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
   if (HWY_LIKELY(left >= kLanes)) return FromStorage(d, from);
+#if HWY_CAP_GE512
+  return PartFromStorage(d, std::max<int64_t>(left, 0), from);
+#endif
   U part[kLanes] = {};
   if (left > 0) std::memcpy(static_cast<void*>(part), from, static_cast<size_t>(left) * sizeof(U));
   return FromStorage(d, part);

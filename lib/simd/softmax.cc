@@ -278,11 +278,19 @@ void FindLargestOfRows(const Tile& tile, int64_t* classes) {
     classes[r] = -1;
     if (!(max < std::numeric_limits<C>::infinity())) continue;
     int64_t j = 0;
-    while (j + LanesOf<C>() <= tile.classes && hn::AllFalse(d, hn::Eq(FromStorage(d, x + j), hn::Set(d, max)))) {
-      j += LanesOf<C>();
+    for (; j + LanesOf<C>() <= tile.classes; j += LanesOf<C>()) {
+      const auto first = hn::FindFirstTrue(d, hn::Eq(FromStorage(d, x + j), hn::Set(d, max)));
+      if (first < 0) continue;
+      classes[r] = j + static_cast<int64_t>(first);
+      break;
     }
+    if (classes[r] >= 0) continue;
+#if HWY_CAP_GE512
+    classes[r] = j + static_cast<int64_t>(hn::FindFirstTrue(d, hn::Eq(PartFromStorage(d, tile.classes - j, x + j), hn::Set(d, max))));
+#else
     while (WidenOne(x + j) != static_cast<double>(max)) ++j;
     classes[r] = j;
+#endif
   }
 }
 
