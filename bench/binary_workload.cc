@@ -1,5 +1,5 @@
-// Logits are 4 * N(0, 1); targets 0 or 1; probabilities the softmax or sigmoid of such logits, which need not sum to 1 to
-// the last digit.
+// Logits are 4 * N(0, 1); targets 0 or 1; probabilities the softmax or sigmoid of such logits, which need not sum to 1
+// to the last digit.
 #include "binary_workload.h"
 
 #include <algorithm>
@@ -13,10 +13,13 @@
 namespace xent_bench {
 namespace {
 
-constexpr const char* kNames[] = {"sigmoid", "focal", "probabilities", "entropy", "entropy_of_logits", "kl", "kl_of_logits"};
+constexpr const char* kNames[] = {"sigmoid",           "focal", "probabilities", "entropy",
+                                  "entropy_of_logits", "kl",    "kl_of_logits"};
 constexpr int64_t kClasses = 32000;
 
-int64_t ClassesOf(const BinaryCase& c) { return c.kind >= BinaryKind::kEntropy ? std::min(kClasses, c.elements) : c.elements; }
+int64_t ClassesOf(const BinaryCase& c) {
+  return c.kind >= BinaryKind::kEntropy ? std::min(kClasses, c.elements) : c.elements;
+}
 
 size_t ArrayBytes(const BinaryCase& c) {
   const int64_t elements = c.elements / ClassesOf(c) * ClassesOf(c);
@@ -26,8 +29,8 @@ size_t ArrayBytes(const BinaryCase& c) {
 // Rows of logits to what the kind takes; in place.
 void ToProbabilities(xent_dtype dtype, int64_t rows, int64_t classes, char* array, bool by_row) {
   const xent_logits x = xent_logits_rows(array, dtype, rows, classes);
-  const xent_status status = by_row ? xent_softmax(&x, nullptr, array)
-                                    : xent_map(XENT_SIGMOID, dtype, array, array, rows * classes, nullptr);
+  const xent_status status =
+      by_row ? xent_softmax(&x, nullptr, array) : xent_map(XENT_SIGMOID, dtype, array, array, rows * classes, nullptr);
   if (status != XENT_OK) throw std::runtime_error(xent_last_error());
 }
 
@@ -63,7 +66,10 @@ void BinaryWorkload::Fill() {
   if (case_.kind == BinaryKind::kProbabilities) ToProbabilities(dtype, rows_, classes_, first, false);
   if (IsMeasure()) return;
   // 1.0 where the logit is positive.
-  const uint64_t one = dtype == XENT_F64 ? 0x3FF0000000000000u : dtype == XENT_F32 ? 0x3F800000u : dtype == XENT_BF16 ? 0x3F80u : 0x3C00u;
+  const uint64_t one = dtype == XENT_F64    ? 0x3FF0000000000000u
+                       : dtype == XENT_F32  ? 0x3F800000u
+                       : dtype == XENT_BF16 ? 0x3F80u
+                                            : 0x3C00u;
   for (int64_t i = 0; i < elements(); ++i) {
     const uint64_t word = LoadAsDouble(second, dtype, i) > 0 ? one : 0;
     std::memcpy(second + static_cast<size_t>(i) * size, &word, size);
@@ -89,7 +95,8 @@ void BinaryWorkload::Call(size_t slot) {
     xent_information_outputs outputs = xent_information_outputs_none();
     outputs.total = &total_;
     outputs.p_gradient = gradient;
-    status = xent_information(HasSecond() ? XENT_KL_DIVERGENCE : XENT_ENTROPY, &x, HasSecond() ? &y : nullptr, &options, &outputs);
+    status = xent_information(HasSecond() ? XENT_KL_DIVERGENCE : XENT_ENTROPY, &x, HasSecond() ? &y : nullptr, &options,
+                              &outputs);
   } else {
     xent_binary_options options = xent_binary_options_default();
     options.num_threads = case_.threads;
@@ -126,7 +133,9 @@ std::string BinaryWorkload::Check() {
                                               : -(t > 0 ? std::log(x) : std::log1p(-x));
   }
   const double want = sum / static_cast<double>(elements());
-  return std::fabs(total_ - want) <= 1e-5 * want || (std::isinf(want) && std::isinf(total_)) ? "" : GotAndWanted("the mean", total_, want);
+  return std::fabs(total_ - want) <= 1e-5 * want || (std::isinf(want) && std::isinf(total_))
+             ? ""
+             : GotAndWanted("the mean", total_, want);
 }
 
 std::string BinaryWorkload::What() const {
@@ -134,9 +143,9 @@ std::string BinaryWorkload::What() const {
 }
 
 std::string BinaryWorkload::JsonFields() const {
-  return "\"loss\": \"" + std::string(kNames[static_cast<int>(case_.kind)]) + "\", \"gradient\": " +
-         (case_.wants_gradient ? "true" : "false") + ", \"rows\": " + std::to_string(rows_) + ", \"classes\": " +
-         std::to_string(classes_);
+  return "\"loss\": \"" + std::string(kNames[static_cast<int>(case_.kind)]) +
+         "\", \"gradient\": " + (case_.wants_gradient ? "true" : "false") + ", \"rows\": " + std::to_string(rows_) +
+         ", \"classes\": " + std::to_string(classes_);
 }
 
 }  // namespace xent_bench

@@ -15,7 +15,15 @@
 namespace xent_bench {
 
 // What is computed of two arrays (entropies: of one).
-enum class BinaryKind { kSigmoid, kFocal, kProbabilities, kEntropy, kEntropyOfLogits, kDivergence, kDivergenceOfLogits };
+enum class BinaryKind {
+  kSigmoid,
+  kFocal,
+  kProbabilities,
+  kEntropy,
+  kEntropyOfLogits,
+  kDivergence,
+  kDivergenceOfLogits
+};
 
 // Its name in options and tables; null: there are no more.
 const char* BinaryKindName(int index);

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "binary_workload.h"
 #include "function_workload.h"
 #include "machine.h"
 #include "measure.h"
-#include "binary_workload.h"
 #include "report.h"
 #include "roofs.h"
 #include "shapes.h"
@@ -24,7 +24,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> shapes, dtypes = {"f32", "bf16", "f16", "f64"}, modes, functions, losses, isas = {"best"},
-      variants = {"plain"};
+                                   variants = {"plain"};
   std::vector<int> threads;
   int64_t elements = 1 << 24;
   std::string inputs = "normal";
@@ -36,9 +36,10 @@ void Declare(Options* o, CLI::App* app) {
   app->add_option("--shapes", o->shapes,
                   "ROWSxCLASSES, IMAGESxCLASSESxHEIGHTxWIDTH, or a name of shapes.h (1Mx10); default: all")
       ->delimiter(',');
-  app->add_option("--variants", o->variants,
-                  "what is asked for besides: plain, weights, z_loss, focal, smoothing, argmax, scale, softcap, entropy, "
-                  "entropy_weight, dense, or 'all'; default: plain")
+  app->add_option(
+         "--variants", o->variants,
+         "what is asked for besides: plain, weights, z_loss, focal, smoothing, argmax, scale, softcap, entropy, "
+         "entropy_weight, dense, or 'all'; default: plain")
       ->delimiter(',');
   app->add_option("--dtypes", o->dtypes, "f32, bf16, f16, f64; default: all")->delimiter(',');
   app->add_option("--modes", o->modes, "loss, gradient, gradient_in_place; default: all")->delimiter(',');
@@ -191,7 +192,8 @@ std::vector<MakeWorkload> BinaryCases(const Options& o, int threads, size_t foot
         for (const Mode mode : ChosenModes(o)) {
           if (mode == Mode::kGradientInPlace) continue;
           const int64_t n = o.warm ? FitToCache(o.elements, dtype.value, threads) / 2 : o.elements;
-          const BinaryCase c = {static_cast<BinaryKind>(kind), mode == Mode::kGradient, dtype, n, threads, o.huge_pages, footprint};
+          const BinaryCase c = {
+              static_cast<BinaryKind>(kind), mode == Mode::kGradient, dtype, n, threads, o.huge_pages, footprint};
           cases.push_back([c] { return std::make_unique<BinaryWorkload>(c); });
         }
       }

@@ -33,26 +33,24 @@ const Variant kVariants[] = {
        o->class_weight = a.class_weight;
        o->row_weight = a.row_weight;
      }},
-    {"z_loss", [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->z_loss = 1e-4; }},
+    {"z_loss",
+     [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->z_loss = 1e-4; }},
     {"focal",
      [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->focal_gamma = 2; }},
-    {"smoothing",
-     [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->label_smoothing = 0.1; }},
-    {"argmax",
-     [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets*, xent_softmax_outputs* out) { out->argmax = a.argmax; }},
-    {"scale", [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->scale = 0.7; }},
+    {"smoothing", [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*,
+                     xent_softmax_outputs*) { o->label_smoothing = 0.1; }},
+    {"argmax", [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets*,
+                  xent_softmax_outputs* out) { out->argmax = a.argmax; }},
+    {"scale",
+     [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->scale = 0.7; }},
     {"softcap",
      [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->softcap = 30; }},
-    {"entropy",
-     [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets*, xent_softmax_outputs* out) {
-       out->entropy = a.row_values;
-     }},
-    {"entropy_weight",
-     [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*, xent_softmax_outputs*) { o->entropy_weight = 0.01; }},
-    {"dense",
-     [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets* t, xent_softmax_outputs*) {
-       *t = xent_targets_dense(a.dense, a.dense_dtype);
-     }},
+    {"entropy", [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets*,
+                   xent_softmax_outputs* out) { out->entropy = a.row_values; }},
+    {"entropy_weight", [](const SoftmaxArrays&, xent_softmax_options* o, xent_targets*,
+                          xent_softmax_outputs*) { o->entropy_weight = 0.01; }},
+    {"dense", [](const SoftmaxArrays& a, xent_softmax_options*, xent_targets* t,
+                 xent_softmax_outputs*) { *t = xent_targets_dense(a.dense, a.dense_dtype); }},
     {nullptr, nullptr},
 };
 
@@ -103,18 +101,18 @@ char* SoftmaxWorkload::Gradient(size_t slot) const {
 
 void SoftmaxWorkload::Call(size_t slot) {
   const Shape& shape = case_.shape;
-  const xent_logits logits =
-      shape.inner == 1 ? xent_logits_rows(ring_.Input(slot), case_.dtype.value, shape.rows, shape.classes)
-                       : xent_logits_channels(ring_.Input(slot), case_.dtype.value, shape.rows / shape.inner,
-                                              shape.classes, shape.inner);
+  const xent_logits logits = shape.inner == 1
+                                 ? xent_logits_rows(ring_.Input(slot), case_.dtype.value, shape.rows, shape.classes)
+                                 : xent_logits_channels(ring_.Input(slot), case_.dtype.value, shape.rows / shape.inner,
+                                                        shape.classes, shape.inner);
   xent_targets labels = xent_targets_labels(ring_.Input(slot) + logit_bytes_, XENT_I64);
   xent_softmax_options options = xent_softmax_options_default();
   options.num_threads = case_.threads;
   xent_softmax_outputs out = xent_softmax_outputs_none();
   out.total = &loss_;
   if (case_.mode != Mode::kLoss) out.gradient = Gradient(slot);
-  const SoftmaxArrays arrays = {class_weight_.data(), row_weight_.data(),  dense_.data(),
-                                XENT_F32,             row_values_.data(), argmax_.data()};
+  const SoftmaxArrays arrays = {class_weight_.data(), row_weight_.data(), dense_.data(), XENT_F32,
+                                row_values_.data(),   argmax_.data()};
   case_.variant->set(arrays, &options, &labels, &out);
   if (xent_softmax_cross_entropy(&logits, &labels, &options, &out) != XENT_OK) {
     throw std::runtime_error(xent_last_error());

@@ -89,7 +89,7 @@ class SoftmaxWorkload : public Workload {
   size_t logit_bytes_;  // padded to whole lines
   size_t label_bytes_;
   std::vector<int64_t> label_values_;
-  CopyRing ring_;  // logits, then labels; and gradients if mode is kGradient
+  CopyRing ring_;                     // logits, then labels; and gradients if mode is kGradient
   std::vector<double> class_weight_;  // room for either type
   std::vector<double> row_weight_;
   std::vector<float> dense_;

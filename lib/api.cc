@@ -1,7 +1,6 @@
 // ROOM 1: every extern "C" function: check, then hand over. Nothing is computed here.
-#include <cstdio>
-
 #include <cinttypes>
+#include <cstdio>
 
 #include "lib/binary_loss.h"
 #include "lib/categorical_loss.h"
@@ -48,8 +47,8 @@ xent_status RunnerFailed();
 
 // A checked task of a function without targets.
 xent_status RunWithoutTargets(xent::SoftmaxTask* task) {
-  const xent::Team team = xent::ChooseTeam(task->options.num_threads, task->options.runner,
-                                           task->logits.rows * task->logits.classes);
+  const xent::Team team =
+      xent::ChooseTeam(task->options.num_threads, task->options.runner, task->logits.rows * task->logits.classes);
   if (!xent::CountTargets(team, task)) return RunnerFailed();
   const xent_status status = xent::CheckTargetCount(*task);
   if (status != XENT_OK) return status;
@@ -107,10 +106,9 @@ xent_status RunnerFailed() {
 extern "C" {
 
 const char* xent_status_name(xent_status status) {
-  static const char* const kNames[] = {"XENT_OK",            "XENT_INVALID_ARGUMENT", "XENT_INVALID_LABEL",
-                                       "XENT_OVERLAP",       "XENT_SIZE_OVERFLOW",    "XENT_UNSUPPORTED",
-                                       "XENT_VERSION_MISMATCH", "XENT_OUT_OF_MEMORY", "XENT_EMPTY_MEAN",
-                                       "XENT_RUNNER_FAILED"};
+  static const char* const kNames[] = {
+      "XENT_OK",          "XENT_INVALID_ARGUMENT", "XENT_INVALID_LABEL", "XENT_OVERLAP",    "XENT_SIZE_OVERFLOW",
+      "XENT_UNSUPPORTED", "XENT_VERSION_MISMATCH", "XENT_OUT_OF_MEMORY", "XENT_EMPTY_MEAN", "XENT_RUNNER_FAILED"};
   constexpr xent_status kCount = sizeof(kNames) / sizeof(kNames[0]);
   return status >= 0 && status < kCount ? kNames[status] : "unknown status";
 }
@@ -192,8 +190,8 @@ xent_status xent_softmax_push(const xent_logits* slice, int64_t first_class, con
                               const xent_softmax_options* options, xent_row_state* states, double* label_logits) {
   const xent::FpEnvironment environment;
   xent::StreamTask task;
-  const xent_status status = xent::CheckStreamSlice(slice, first_class, INT64_MAX, states, label_logits, labels, options,
-                                                    nullptr, nullptr, &task);
+  const xent_status status = xent::CheckStreamSlice(slice, first_class, INT64_MAX, states, label_logits, labels,
+                                                    options, nullptr, nullptr, &task);
   if (status != XENT_OK) return status;
   return xent::PushClasses(task, TeamOf(task)) ? XENT_OK : RunnerFailed();
 }
@@ -221,7 +219,8 @@ xent_status xent_softmax_finish(int64_t rows, int64_t classes, xent_dtype dtype,
 
 xent_status xent_softmax_push_gradient(const xent_logits* slice, int64_t first_class, int64_t classes,
                                        const xent_row_state* states, const double* label_logits,
-                                       const xent_targets* labels, const xent_softmax_options* options, void* gradient) {
+                                       const xent_targets* labels, const xent_softmax_options* options,
+                                       void* gradient) {
   const xent::FpEnvironment environment;
   xent::StreamTask task;
   const xent_status status = xent::CheckStreamSlice(slice, first_class, classes, states, label_logits, labels, options,
@@ -338,8 +337,9 @@ xent_status xent_ensemble_information(const xent_logits* samples, const xent_inf
   const xent::Team team = xent::ChooseTeam(task.options.num_threads, task.options.runner, x.rows * x.classes);
   status = xent::InformationOfEnsemble(task, team);
   if (status == XENT_RUNNER_FAILED) return RunnerFailed();
-  return status == XENT_OK ? status
-                           : xent::Fail(status, "there is no memory for what is known of %" PRId64 " samples", task.count);
+  return status == XENT_OK
+             ? status
+             : xent::Fail(status, "there is no memory for what is known of %" PRId64 " samples", task.count);
 }
 
 xent_status xent_joint_information(const xent_logits* table, double base, double* values,
@@ -354,8 +354,7 @@ xent_status xent_joint_information(const xent_logits* table, double base, double
 }
 
 const char* xent_function_name(xent_function function) {
-  static const char* const kNames[] = {"exp",     "log",         "log1p",    "expm1",
-                                       "sigmoid", "log_sigmoid", "softplus", "tanh"};
+  static const char* const kNames[] = {"exp", "log", "log1p", "expm1", "sigmoid", "log_sigmoid", "softplus", "tanh"};
   return function >= XENT_EXP && function <= XENT_TANH ? kNames[function - XENT_EXP] : nullptr;
 }
 

@@ -1,6 +1,6 @@
 // Elements go in pieces of a constant length, in the order o, j, i whatever the strides are, so that sums have the same
-// bits in every layout. What lies side by side in the type that the kernel takes is worked on where it is; anything else
-// is copied, converted or multiplied together first, a piece at a time.
+// bits in every layout. What lies side by side in the type that the kernel takes is worked on where it is; anything
+// else is copied, converted or multiplied together first, a piece at a time.
 #include "lib/binary_loss.h"
 
 #include <algorithm>
@@ -99,7 +99,8 @@ bool IsHalf(Dtype dtype) { return dtype == Dtype::kBF16 || dtype == Dtype::kF16;
 double IgnoredTarget(const BinaryTask& task) {
   const double value = task.options.ignore_target;
   const float single = static_cast<float>(value);
-  const bool fits = task.IsDouble() || (std::isfinite(single) == std::isfinite(value) && (single == 0.0f) == (value == 0.0));
+  const bool fits =
+      task.IsDouble() || (std::isfinite(single) == std::isfinite(value) && (single == 0.0f) == (value == 0.0));
   return fits ? value : std::numeric_limits<double>::quiet_NaN();
 }
 
@@ -131,7 +132,8 @@ Binary::Binary(const BinaryTask& task, const Team& team)
       isa_slot_(IsaChosen().slot),
       count_(task.inputs.Count()),
       terms_(TermsOf(task)),
-      is_computed_(!IsHalf(task.dtype) || FormOf(task) != BinaryForm::kLogits || task.HasLabels() || task.target_dtype != task.dtype ||
+      is_computed_(!IsHalf(task.dtype) || FormOf(task) != BinaryForm::kLogits || task.HasLabels() ||
+                   task.target_dtype != task.dtype ||
                    (task.outputs.gradient != nullptr && task.gradient_dtype != task.dtype)),
       writes_directly_(task.gradient.IsDense() && KernelTakes(task.gradient_dtype)),
       kernel_(BinaryKernelFor(isa_slot_, FormOf(task), task.dtype, is_computed_)) {
@@ -218,7 +220,8 @@ const void* Binary::Factors(const void* of_rows, const void* of_classes, const v
 
 void* Binary::Gradient(int64_t first, Buffers* buffers) const {
   if (task_.outputs.gradient == nullptr) return nullptr;
-  return writes_directly_ ? task_.gradient.data + first * task_.gradient.element : reinterpret_cast<char*>(buffers->gradient);
+  return writes_directly_ ? task_.gradient.data + first * task_.gradient.element
+                          : reinterpret_cast<char*>(buffers->gradient);
 }
 
 // The kernel's gradient elements to where they go.
@@ -302,7 +305,8 @@ void Binary::Write(const BinaryTotals& totals) const {
 
 void Binary::CountPiece(int64_t first, int64_t n, int64_t* ignored, int64_t* invalid) const {
   if (task_.HasLabels()) {
-    const char* const labels = static_cast<const char*>(task_.labels.data) + first * xent_dtype_size(task_.labels.dtype);
+    const char* const labels =
+        static_cast<const char*>(task_.labels.data) + first * xent_dtype_size(task_.labels.dtype);
     LabelKernelsFor(isa_slot_, task_.labels.dtype - XENT_U8)
         .count(labels, n, task_.labels.ignore_index, 2, ignored, invalid);
     return;
@@ -355,8 +359,8 @@ bool Binary::Count(BinaryTask* task) const {
 }  // namespace
 
 bool CountBinaryTargets(const Team& team, BinaryTask* task) {
-  const bool matters = task->HasLabels() || (task->options.denominator == XENT_ELEMENTS_COUNTED &&
-                                             !std::isnan(task->options.ignore_target));
+  const bool matters = task->HasLabels() ||
+                       (task->options.denominator == XENT_ELEMENTS_COUNTED && !std::isnan(task->options.ignore_target));
   return task->inputs.Count() == 0 || !matters || Binary(*task, team).Count(task);
 }
 

@@ -1,5 +1,5 @@
-// The processor is asked itself: of AMD's, glibc's sysconf (2.36) adds up all last-level caches of a package, twelve times
-// what a core can use.
+// The processor is asked itself: of AMD's, glibc's sysconf (2.36) adds up all last-level caches of a package, twelve
+// times what a core can use.
 #include "lib/cache.h"
 
 #include <unistd.h>

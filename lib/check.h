@@ -13,8 +13,8 @@ const char* LastError();
 // Checks the arguments of xent_softmax_cross_entropy, but not the labels' values, and fills the task but its count.
 // `name`: of the rows.
 // name: of the logits in messages; null: there are none, and their data stand for nothing.
-xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
-                         const xent_softmax_outputs* outputs, SoftmaxTask* task);
+xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets,
+                         const xent_softmax_options* options, const xent_softmax_outputs* outputs, SoftmaxTask* task);
 
 // Checks the arguments of a function of logits without targets that writes a matrix (named `name`; null: none) with
 // their layout and type, in place too, and fills the task.
@@ -39,8 +39,8 @@ xent_status CheckTargetCount(const SoftmaxTask& task);
 xent_status CheckStream(int64_t rows, int64_t classes, xent_dtype dtype, const xent_row_state* states,
                         const double* label_logits, const xent_targets* labels, const xent_softmax_options* options,
                         const xent_softmax_outputs* outputs, StreamTask* task);
-xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int64_t classes, const xent_row_state* states,
-                             const double* label_logits, const xent_targets* labels,
+xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int64_t classes,
+                             const xent_row_state* states, const double* label_logits, const xent_targets* labels,
                              const xent_softmax_options* options, const char* name, void* gradient, StreamTask* task);
 // Of the two arrays alone.
 xent_status CheckMerge(int64_t rows, const xent_row_state* more_states, const double* more_label_logits,
@@ -48,8 +48,8 @@ xent_status CheckMerge(int64_t rows, const xent_row_state* more_states, const do
 xent_status CheckStreamArrays(int64_t rows, const char* states_name, const xent_row_state* states,
                               const char* logits_name, const double* label_logits);
 
-// Checks the arguments of a binary cross-entropy, but not the labels' values, and fills the task but its count. `name`: of
-// the inputs, "logits" or "probabilities".
+// Checks the arguments of a binary cross-entropy, but not the labels' values, and fills the task but its count. `name`:
+// of the inputs, "logits" or "probabilities".
 xent_status CheckBinary(const char* name, const xent_logits* inputs, const xent_targets* targets,
                         const xent_binary_options* options, const xent_binary_outputs* outputs, BinaryTask* task);
 // Checks what the pass over the targets found.

@@ -42,9 +42,8 @@ xent_status CheckStrides(const Array& a) {
     int64_t reach;
     const bool fits = !__builtin_mul_overflow(dimension.size - 1, dimension.stride, &reach) &&
                       !__builtin_add_overflow(reach, span, &span) && span <= most;
-    XENT_REQUIRE(fits, XENT_SIZE_OVERFLOW,
-                 "%s.%s%s is %" PRId64 "; %" PRId64 " of them do not fit the address space", a.of, a.prefix,
-                 dimension.name, dimension.stride, dimension.size);
+    XENT_REQUIRE(fits, XENT_SIZE_OVERFLOW, "%s.%s%s is %" PRId64 "; %" PRId64 " of them do not fit the address space",
+                 a.of, a.prefix, dimension.name, dimension.stride, dimension.size);
   }
   return XENT_OK;
 }
@@ -64,8 +63,8 @@ Extent ExtentOf(const char* name, const Matrix& x) { return {name, x.data, Eleme
 
 // Rows at equal distances get inner 1, however they are described.
 Matrix MatrixOf(const Array& a) {
-  Matrix x = {a.data,         DtypeOf(a.dtype), a.outer * a.inner, a.classes,     a.inner,
-              a.outer_stride, a.class_stride,   a.inner_stride};
+  Matrix x = {a.data,  DtypeOf(a.dtype), a.outer * a.inner, a.classes,
+              a.inner, a.outer_stride,   a.class_stride,    a.inner_stride};
   if (a.classes == 1) x.class_stride = 1;
   if (a.inner > 1 && (a.outer == 1 || a.outer_stride == a.inner * a.inner_stride)) {
     x.outer_stride = a.inner_stride;
@@ -104,8 +103,8 @@ xent_status CheckInputs(const char* name, const xent_logits& x, Matrix* matrix) 
     *matrix = Matrix{x.data, DtypeOf(x.dtype), 0, x.classes, 1, x.classes, 1, 1};
     return XENT_OK;
   }
-  const Array array = {name,    "data",  "",      x.data,         x.dtype,        x.outer,
-                       x.classes, x.inner, x.outer_stride, x.class_stride, x.inner_stride};
+  const Array array = {name,           "data",        "", x.data, x.dtype, x.outer, x.classes, x.inner, x.outer_stride,
+                       x.class_stride, x.inner_stride};
   XENT_RULE(CheckArray(array));
   *matrix = MatrixOf(array);
   XENT_REQUIRE(matrix->rows <= kMaxBytes / static_cast<int64_t>(sizeof(xent_row_state)), XENT_SIZE_OVERFLOW,
@@ -117,8 +116,17 @@ xent_status CheckDense(const xent_targets& targets, const xent_logits& x, Array*
   XENT_REQUIRE(IsRealDtype(targets.dtype), XENT_INVALID_ARGUMENT,
                "targets.dtype is %" PRId32 "; dense targets are XENT_F32, XENT_F64, XENT_BF16 or XENT_F16",
                targets.dtype);
-  *array = {"targets", "data",  "",      targets.data,         targets.dtype,        x.outer,
-            x.classes, x.inner, targets.outer_stride, targets.class_stride, targets.inner_stride};
+  *array = {"targets",
+            "data",
+            "",
+            targets.data,
+            targets.dtype,
+            x.outer,
+            x.classes,
+            x.inner,
+            targets.outer_stride,
+            targets.class_stride,
+            targets.inner_stride};
   if (x.outer == 0 || x.inner == 0) return XENT_OK;
   if (targets.outer_stride == 0 && targets.class_stride == 0 && targets.inner_stride == 0) {
     array->outer_stride = x.classes * x.inner;  // no larger than the inputs' own extent
@@ -164,9 +172,8 @@ xent_status CheckOverlaps(const Extent* all_inputs, size_t all_input_count, cons
       if (!output.Overlaps(input)) continue;
       const bool is_gradient = &output == all_outputs && &input == all_inputs;
       const bool in_place = is_gradient && output.begin == input.begin && may_be_in_place;
-      XENT_REQUIRE(in_place, XENT_OVERLAP,
-                   "%s (%p, %" PRId64 " bytes) overlaps %s (%p, %" PRId64 " bytes)%s", output.name, output.begin,
-                   output.bytes, input.name, input.begin, input.bytes,
+      XENT_REQUIRE(in_place, XENT_OVERLAP, "%s (%p, %" PRId64 " bytes) overlaps %s (%p, %" PRId64 " bytes)%s",
+                   output.name, output.begin, output.bytes, input.name, input.begin, input.bytes,
                    is_gradient ? "; in place means the same start and strides" : "");
     }
     for (int64_t k = 0; k < i; ++k) {

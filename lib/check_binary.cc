@@ -10,12 +10,19 @@ namespace xent {
 namespace {
 
 Strided StridedOf(const Array& a) {
-  return {static_cast<char*>(const_cast<void*>(a.data)), DtypeSize(a.dtype), a.outer, a.classes, a.inner,
-          a.outer_stride, a.class_stride, a.inner_stride};
+  return {static_cast<char*>(const_cast<void*>(a.data)),
+          DtypeSize(a.dtype),
+          a.outer,
+          a.classes,
+          a.inner,
+          a.outer_stride,
+          a.class_stride,
+          a.inner_stride};
 }
 
 Array ArrayOf(const char* name, const xent_logits& x) {
-  return {name, "data", "", x.data, x.dtype, x.outer, x.classes, x.inner, x.outer_stride, x.class_stride, x.inner_stride};
+  return {name,           "data",        "", x.data, x.dtype, x.outer, x.classes, x.inner, x.outer_stride,
+          x.class_stride, x.inner_stride};
 }
 
 xent_status CheckBinaryTargets(const xent_targets& targets, const xent_logits& x, BinaryTask* task) {
@@ -142,18 +149,19 @@ xent_status CheckCategoricalOptions(const xent_softmax_options& options, const x
   const xent_softmax_options none = xent_softmax_options_default();
   const bool has_softmax_options = options.scale != none.scale || options.softcap != 0.0 || options.z_loss != 0.0 ||
                                    options.entropy_weight != 0.0 || options.focal_gamma != 0.0 ||
-                                   options.live_classes != 0 || options.row_state != nullptr || options.lse != nullptr ||
-                                   options.lse_upstream != nullptr || options.entropy_upstream != nullptr ||
-                                   options.masked_row != none.masked_row;
+                                   options.live_classes != 0 || options.row_state != nullptr ||
+                                   options.lse != nullptr || options.lse_upstream != nullptr ||
+                                   options.entropy_upstream != nullptr || options.masked_row != none.masked_row;
   XENT_REQUIRE(!has_softmax_options, XENT_UNSUPPORTED,
                "one of options.scale, softcap, z_loss, entropy_weight, focal_gamma, live_classes, row_state, lse, "
                "lse_upstream, entropy_upstream and masked_row is set; probabilities have none");
   const bool has_softmax_outputs = out.lse != nullptr || out.row_state != nullptr || out.entropy != nullptr ||
                                    out.probability != nullptr || out.log_probability != nullptr ||
                                    out.correct != nullptr || out.argmax != nullptr || out.z_loss != nullptr;
-  XENT_REQUIRE(!has_softmax_outputs, XENT_UNSUPPORTED,
-               "one of outputs.lse, row_state, entropy, probability, log_probability, correct, argmax and z_loss is given; "
-               "probabilities have none");
+  XENT_REQUIRE(
+      !has_softmax_outputs, XENT_UNSUPPORTED,
+      "one of outputs.lse, row_state, entropy, probability, log_probability, correct, argmax and z_loss is given; "
+      "probabilities have none");
   return XENT_OK;
 }
 

@@ -9,7 +9,8 @@ namespace {
 
 inline xent_status CheckUnset(const char* name, bool is_unset) {
   XENT_REQUIRE(is_unset, XENT_UNSUPPORTED,
-               "options.%s is set; a function without targets knows scale, softcap, row_mask, masked_row, ignore_index, invalid_label "
+               "options.%s is set; a function without targets knows scale, softcap, row_mask, masked_row, "
+               "ignore_index, invalid_label "
                "and threads",
                name);
   return XENT_OK;
@@ -114,7 +115,8 @@ xent_status CheckTokens(const xent_logits* logits, const void* tokens, xent_dtyp
   if (rows == 0) return XENT_OK;
   const int64_t real = task->logits.IsDouble() ? 8 : 4;
   XENT_REQUIRE(per_row <= kMaxBytes / 8 / rows, XENT_SIZE_OVERFLOW,
-               "per_row is %" PRId64 "; so many tokens of %" PRId64 " rows do not fit the address space", per_row, rows);
+               "per_row is %" PRId64 "; so many tokens of %" PRId64 " rows do not fit the address space", per_row,
+               rows);
   XENT_REQUIRE(tokens != nullptr, XENT_INVALID_ARGUMENT, "tokens is NULL");
   XENT_RULE(CheckAligned("argument", "tokens", tokens, DtypeSize(tokens_dtype)));
   XENT_REQUIRE(log_probabilities != nullptr, XENT_INVALID_ARGUMENT, "log_probabilities is NULL");

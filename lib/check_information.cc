@@ -21,8 +21,8 @@ xent_status CheckBase(const char* name, double base, double* unit) {
 }
 
 // A task that reads rows and, if there is a gradient, writes it where they are laid out.
-xent_status CheckRows(const char* name, const char* gradient_name, const xent_logits& x, bool has_logits, double scale, void* gradient,
-                      SoftmaxTask* task) {
+xent_status CheckRows(const char* name, const char* gradient_name, const xent_logits& x, bool has_logits, double scale,
+                      void* gradient, SoftmaxTask* task) {
   XENT_RULE(CheckInputs(name, x, &task->logits));
   task->options = xent_softmax_options_default();
   if (has_logits) task->options.scale = scale;
@@ -58,8 +58,10 @@ xent_status CheckInformationOverlap(const InformationTask& task) {
   const Extent q = task.has_q ? ExtentOf("q.data", task.q.logits) : Extent{"q.data", nullptr, 0};
   const Extent upstream = {"options.row_upstream", task.options.row_upstream, rows};
   const Extent of_p = ExtentOf("outputs.p_gradient", task.p.gradient);
-  const Extent of_q = task.has_q ? ExtentOf("outputs.q_gradient", task.q.gradient) : Extent{"outputs.q_gradient", nullptr, 0};
-  const Extent others[] = {{"outputs.rows", out.rows, rows}, {"outputs.total", out.total, 8}, {"outputs.sum", out.sum, 8}};
+  const Extent of_q =
+      task.has_q ? ExtentOf("outputs.q_gradient", task.q.gradient) : Extent{"outputs.q_gradient", nullptr, 0};
+  const Extent others[] = {
+      {"outputs.rows", out.rows, rows}, {"outputs.total", out.total, 8}, {"outputs.sum", out.sum, 8}};
   const Extent p_inputs[] = {p, q, upstream};
   const Extent p_outputs[] = {of_p, others[0], others[1], others[2]};
   XENT_RULE(CheckOverlaps(p_inputs, std::size(p_inputs), p_outputs, std::size(p_outputs), true));
@@ -93,9 +95,11 @@ xent_status CheckInformation(xent_measure measure, const xent_logits* p, const x
   task->outputs = *outputs;
   XENT_RULE(CheckInformationOptions(task->options, p->dtype == XENT_F64));
   XENT_RULE(CheckBase("options.base", task->options.base, &task->unit));
-  XENT_RULE(CheckRows("p", "p_gradient", *p, task->options.p_given == XENT_LOGITS, task->options.scale, outputs->p_gradient, &task->p));
+  XENT_RULE(CheckRows("p", "p_gradient", *p, task->options.p_given == XENT_LOGITS, task->options.scale,
+                      outputs->p_gradient, &task->p));
   if (task->has_q) {
-    XENT_RULE(CheckRows("q", "q_gradient", *q, task->options.q_given == XENT_LOGITS, task->options.scale, outputs->q_gradient, &task->q));
+    XENT_RULE(CheckRows("q", "q_gradient", *q, task->options.q_given == XENT_LOGITS, task->options.scale,
+                        outputs->q_gradient, &task->q));
     XENT_REQUIRE(p->outer == q->outer && p->inner == q->inner && p->classes == q->classes, XENT_INVALID_ARGUMENT,
                  "q has %" PRId64 " x %" PRId64 " x %" PRId64 " elements; p has %" PRId64 " x %" PRId64 " x %" PRId64,
                  q->outer, q->classes, q->inner, p->outer, p->classes, p->inner);
@@ -120,14 +124,16 @@ xent_status CheckEnsemble(const xent_logits* samples, const xent_information_opt
   XENT_RULE(CheckInformationOptions(task->options, is_double));
   XENT_RULE(CheckBase("options.base", task->options.base, &task->unit));
   const bool has_logits = task->options.p_given == XENT_LOGITS;
-  XENT_RULE(CheckRows("samples", "gradient", *samples, has_logits, task->options.scale, outputs->gradient, &task->samples));
+  XENT_RULE(
+      CheckRows("samples", "gradient", *samples, has_logits, task->options.scale, outputs->gradient, &task->samples));
   XENT_REQUIRE(samples->outer > 0, XENT_INVALID_ARGUMENT, "samples.outer is %" PRId64 "; a mean needs a sample",
                samples->outer);
   const bool has_gradient = outputs->gradient != nullptr;
   const xent_ensemble_measure measure = outputs->gradient_of;
   XENT_REQUIRE(has_gradient ? measure >= XENT_PREDICTIVE_ENTROPY && measure <= XENT_ENSEMBLE_INFORMATION : measure == 0,
                XENT_INVALID_ARGUMENT,
-               "outputs.gradient_of is %" PRId32 "; it is an xent_ensemble_measure where there is a gradient, else 0", measure);
+               "outputs.gradient_of is %" PRId32 "; it is an xent_ensemble_measure where there is a gradient, else 0",
+               measure);
   task->count = samples->outer;
   task->rows = samples->inner;
   const int64_t real = is_double ? 8 : 4;
@@ -154,9 +160,10 @@ xent_status CheckJoint(const xent_logits* table, double base, double* values, xe
   XENT_RULE(CheckBase("base", base, &task->unit));
   XENT_RULE(CheckAligned("argument", "values", values, 8));
   const bool has_gradient = gradient != nullptr;
-  XENT_REQUIRE(has_gradient ? gradient_of >= XENT_JOINT_ENTROPY && gradient_of <= XENT_MUTUAL_INFORMATION : gradient_of == 0,
-               XENT_INVALID_ARGUMENT,
-               "gradient_of is %" PRId32 "; it is an xent_joint_measure where there is a gradient, else 0", gradient_of);
+  XENT_REQUIRE(
+      has_gradient ? gradient_of >= XENT_JOINT_ENTROPY && gradient_of <= XENT_MUTUAL_INFORMATION : gradient_of == 0,
+      XENT_INVALID_ARGUMENT,
+      "gradient_of is %" PRId32 "; it is an xent_joint_measure where there is a gradient, else 0", gradient_of);
   XENT_RULE(CheckAligned("argument", "gradient", gradient, task->table.ElementBytes()));
   task->values = values;
   task->gradient_of = gradient_of;

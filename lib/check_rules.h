@@ -15,10 +15,10 @@ namespace xent {
 constexpr int64_t kMaxBytes = std::numeric_limits<int64_t>::max();
 
 // Evaluates a rule's status and returns from the caller where it failed.
-#define XENT_RULE(expression)                            \
-  do {                                                   \
-    const xent_status rule_status = (expression);        \
-    if (rule_status != XENT_OK) return rule_status;      \
+#define XENT_RULE(expression)                       \
+  do {                                              \
+    const xent_status rule_status = (expression);   \
+    if (rule_status != XENT_OK) return rule_status; \
   } while (false)
 
 #define XENT_REQUIRE(condition, ...) XENT_RULE((condition) ? XENT_OK : Fail(__VA_ARGS__))
@@ -92,9 +92,17 @@ xent_status CheckOverlaps(const Extent* inputs, size_t input_count, const Extent
 // The gradient as outputs have it; CheckGradient fills in what they leave to the inputs.
 template <class Outputs>
 Array GradientOf(const Outputs& out, const xent_logits& x) {
-  return {"outputs", "gradient", "gradient_",
-          out.gradient, out.gradient_dtype, x.outer, x.classes, x.inner,
-          out.gradient_outer_stride, out.gradient_class_stride, out.gradient_inner_stride};
+  return {"outputs",
+          "gradient",
+          "gradient_",
+          out.gradient,
+          out.gradient_dtype,
+          x.outer,
+          x.classes,
+          x.inner,
+          out.gradient_outer_stride,
+          out.gradient_class_stride,
+          out.gradient_inner_stride};
 }
 xent_status CheckGradient(const Array& as_given, const xent_logits& x, Array* gradient);
 
@@ -109,8 +117,8 @@ inline xent_status CheckEnumerator(const char* name, const char* type, int32_t v
 }
 
 inline xent_status CheckRange(const char* name, double value, double least, double most) {
-  XENT_REQUIRE(value >= least && value <= most, XENT_INVALID_ARGUMENT,
-               "options.%s is %g; it must be between %g and %g", name, value, least, most);
+  XENT_REQUIRE(value >= least && value <= most, XENT_INVALID_ARGUMENT, "options.%s is %g; it must be between %g and %g",
+               name, value, least, most);
   return XENT_OK;
 }
 

@@ -23,13 +23,13 @@ xent_status CheckTargets(const xent_targets& targets, const xent_logits& x, cons
   XENT_REQUIRE(targets.kind >= XENT_TARGET_LABELS && targets.kind <= XENT_TARGET_SPARSE, XENT_INVALID_ARGUMENT,
                "targets.kind is %" PRId32 "; XENT_TARGET_LABELS, _DENSE and _SPARSE are allowed", targets.kind);
   const bool is_sparse = targets.kind == XENT_TARGET_SPARSE;
-  XENT_REQUIRE(targets.rest == XENT_REST_DROP || (is_sparse && targets.rest == XENT_REST_SPREAD),
-               XENT_INVALID_ARGUMENT, "targets.rest is %" PRId32 "; it is an xent_rest for sparse targets, else 0",
-               targets.rest);
+  XENT_REQUIRE(targets.rest == XENT_REST_DROP || (is_sparse && targets.rest == XENT_REST_SPREAD), XENT_INVALID_ARGUMENT,
+               "targets.rest is %" PRId32 "; it is an xent_rest for sparse targets, else 0", targets.rest);
   XENT_REQUIRE(is_sparse ? targets.per_row >= 1 : targets.per_row == 0, XENT_INVALID_ARGUMENT,
                "targets.per_row is %" PRId64 "; it is at least 1 for sparse targets, else 0", targets.per_row);
-  *result = Targets{targets.kind,       {targets.data, targets.dtype, 0}, {}, is_sparse ? targets.per_row : 1,
-                    targets.weights, targets.rest};
+  *result =
+      Targets{targets.kind, {targets.data, targets.dtype, 0}, {}, is_sparse ? targets.per_row : 1, targets.weights,
+              targets.rest};
   if (targets.kind == XENT_TARGET_DENSE) {
     Array dense;
     XENT_RULE(CheckDense(targets, x, &dense));
@@ -74,8 +74,7 @@ xent_status CheckNumbers(const xent_softmax_options& options, bool is_double) {
   XENT_RULE(CheckRange("z_loss", options.z_loss, -kHuge, kHuge));
   XENT_RULE(CheckRange("entropy_weight", options.entropy_weight, -kHuge, kHuge));
   XENT_RULE(CheckRange("focal_gamma", options.focal_gamma, 0.0, kHuge));
-  XENT_REQUIRE(options.denominator == XENT_DENOMINATOR_GIVEN || options.denominator_value == 0.0,
-               XENT_INVALID_ARGUMENT,
+  XENT_REQUIRE(options.denominator == XENT_DENOMINATOR_GIVEN || options.denominator_value == 0.0, XENT_INVALID_ARGUMENT,
                "options.denominator_value is %g; without XENT_DENOMINATOR_GIVEN it must be 0",
                options.denominator_value);
   return XENT_OK;
@@ -141,10 +140,11 @@ xent_status CheckTogether(const SoftmaxTask& task) {
                             out.entropy != nullptr || out.argmax != nullptr || needs_labels;
   XENT_REQUIRE(!wants_losses, XENT_UNSUPPORTED,
                "options.lse is given: only outputs.gradient, denominator, counted and ignored can be asked for");
-  XENT_REQUIRE(!IsGeneral(task) && options.scale == 1.0 && options.z_loss == 0.0 && options.focal_gamma == 0.0 &&
-                   options.label_smoothing == 0.0 && options.lse_upstream == nullptr,
-               XENT_UNSUPPORTED,
-               "options.lse is given: it goes with labels, rows of adjacent classes, weights and upstream factors only");
+  XENT_REQUIRE(
+      !IsGeneral(task) && options.scale == 1.0 && options.z_loss == 0.0 && options.focal_gamma == 0.0 &&
+          options.label_smoothing == 0.0 && options.lse_upstream == nullptr,
+      XENT_UNSUPPORTED,
+      "options.lse is given: it goes with labels, rows of adjacent classes, weights and upstream factors only");
   return XENT_OK;
 }
 
@@ -208,8 +208,8 @@ Extents OutputsOf(const SoftmaxTask& task) {
   return all;
 }
 
-xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets, const xent_softmax_options* options,
-                         const xent_softmax_outputs* outputs, SoftmaxTask* task) {
+xent_status CheckSoftmax(const char* name, const xent_logits* logits, const xent_targets* targets,
+                         const xent_softmax_options* options, const xent_softmax_outputs* outputs, SoftmaxTask* task) {
   XENT_REQUIRE(logits != nullptr, XENT_INVALID_ARGUMENT, "%s is NULL", name);
   XENT_REQUIRE(targets != nullptr, XENT_INVALID_ARGUMENT, "targets is NULL");
   XENT_REQUIRE(outputs != nullptr, XENT_INVALID_ARGUMENT, "outputs is NULL");

@@ -10,9 +10,10 @@ namespace {
 
 xent_status CheckStreamOptions(const xent_softmax_options& options) {
   const bool is_known = options.scale == 1.0 && options.softcap == 0.0 && options.label_smoothing == 0.0 &&
-                        options.entropy_weight == 0.0 && options.entropy_upstream == nullptr && options.lse == nullptr &&
-                        options.row_state == nullptr && options.masked_row == XENT_MASKED_ROW_NAN &&
-                        options.smoothing == XENT_SMOOTHING_UNIFORM && options.live_classes == 0;
+                        options.entropy_weight == 0.0 && options.entropy_upstream == nullptr &&
+                        options.lse == nullptr && options.row_state == nullptr &&
+                        options.masked_row == XENT_MASKED_ROW_NAN && options.smoothing == XENT_SMOOTHING_UNIFORM &&
+                        options.live_classes == 0;
   XENT_REQUIRE(is_known, XENT_UNSUPPORTED,
                "one of options.scale, softcap, label_smoothing, smoothing, live_classes, entropy_weight, "
                "entropy_upstream, lse, row_state and masked_row is set; slices of classes go without");
@@ -97,8 +98,8 @@ xent_status CheckStream(int64_t rows, int64_t classes, xent_dtype dtype, const x
   return CheckOverlaps(inputs.list, inputs.count, written.list, written.count, false);
 }
 
-xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int64_t classes, const xent_row_state* states,
-                             const double* label_logits, const xent_targets* labels,
+xent_status CheckStreamSlice(const xent_logits* slice, int64_t first_class, int64_t classes,
+                             const xent_row_state* states, const double* label_logits, const xent_targets* labels,
                              const xent_softmax_options* options, const char* name, void* gradient, StreamTask* task) {
   XENT_REQUIRE(slice != nullptr, XENT_INVALID_ARGUMENT, "slice is NULL");
   Matrix matrix;

@@ -67,7 +67,8 @@ class Ensemble {
       EnsembleWork work;
       for (int64_t lot = first_lot; lot < last_lot; ++lot) {
         for (int64_t tile = first_tile(lot); tile < first_tile(lot + 1); ++tile) {
-          RunTile(tile * tile_rows_, std::min(tile_rows_, rows_ - tile * tile_rows_), members.get(), &work, &parts[lot]);
+          RunTile(tile * tile_rows_, std::min(tile_rows_, rows_ - tile * tile_rows_), members.get(), &work,
+                  &parts[lot]);
         }
       }
     };
@@ -143,7 +144,8 @@ class Ensemble {
 
   // The mean of the samples' probabilities; of_member(member, r, -p log p, n) meanwhile.
   template <class OfMember>
-  void FindMean(int64_t first, int64_t count, int64_t begin, Member* members, EnsembleWork* work, const OfMember& of_member) const {
+  void FindMean(int64_t first, int64_t count, int64_t begin, Member* members, EnsembleWork* work,
+                const OfMember& of_member) const {
     const int64_t n = std::min(kPiece, classes_ - begin);
     std::fill(work->mean, work->mean + count * n + kRowLanes, 0.0);
     ForSamples(first, count, begin, work, [&](int64_t sample) {
@@ -230,7 +232,8 @@ class Ensemble {
           terms.p_mean = MemberOf(members, sample, r).mean.Value() + one;
           if (is_less_one) {
             const Member& member = MemberOf(members, sample, r);
-            kernels_.terms(TermsOf(member, Measure::kEntropy), x, nullptr, n, work->values_of, work->probabilities, nullptr);
+            kernels_.terms(TermsOf(member, Measure::kEntropy), x, nullptr, n, work->values_of, work->probabilities,
+                           nullptr);
           }
           kernels_.gradients(terms, x, work->mean + r * n, n, work->values_of, nullptr);
           for (int64_t j = 0; j < n && is_less_one; ++j) {

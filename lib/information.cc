@@ -1,6 +1,6 @@
-// A row is gone over for its sums and, if a gradient is asked for, once more for that. The derivative of a measure by the
-// probability p_j, d_j, makes that by log p_j, p_j d_j, and by a logit, p_j (d_j - sum_i p_i d_i), whose sum is known
-// from the measure itself:
+// A row is gone over for its sums and, if a gradient is asked for, once more for that. The derivative of a measure by
+// the probability p_j, d_j, makes that by log p_j, p_j d_j, and by a logit, p_j (d_j - sum_i p_i d_i), whose sum is
+// known from the measure itself:
 //   entropy          d = -log p - 1                  H - 1
 //   cross-entropy    by p: -log q    by q: -p / q    H(p, q)             -sum p
 //   Kullback-Leibler by p: log(p / q) + 1            KL + sum p          -sum p
@@ -135,7 +135,8 @@ class Information {
     ForPieces(work, [&] {
       const int64_t n = work->p.classes;
       for (int64_t r = 0; r < count; ++r) {
-        kernels_.terms(TermsOf(*work, r), work->p.Row(r), work->q.z + r * n, n, work->terms, work->p_part, work->q_part);
+        kernels_.terms(TermsOf(*work, r), work->p.Row(r), work->q.z + r * n, n, work->terms, work->p_part,
+                       work->q_part);
         values[r].Add(sums_.sum(work->terms, n, -1));
         if (task_.has_q) p_parts[r].Add(sums_.sum(work->p_part, n, -1));
         if (HasQPart()) q_parts[r].Add(sums_.sum(work->q_part, n, -1));

@@ -10,9 +10,9 @@ namespace xent {
 
 struct Isa {
   const char* name;
-  int64_t target;   // Highway's bit
-  int slot;         // index into the dispatch tables of lib/simd
-  bool supported;   // by this machine
+  int64_t target;  // Highway's bit
+  int slot;        // index into the dispatch tables of lib/simd
+  bool supported;  // by this machine
 };
 
 // Compiled instruction sets, best first.

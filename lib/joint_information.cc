@@ -1,9 +1,9 @@
-// With n cells, n_x and n_y the sums of rows and columns and T that of all, each entropy is a sum of numbers that are not
-// negative, a log(b / a) with a <= b:
+// With n cells, n_x and n_y the sums of rows and columns and T that of all, each entropy is a sum of numbers that are
+// not negative, a log(b / a) with a <= b:
 //   T H(X, Y) = sum n log(T / n)    T H(X) = sum n_x log(T / n_x)    T H(Y given X) = sum n log(n_x / n)
 // and T I(X; Y) = sum n log(n T / (n_x n_y)) is one of n log(n / e) - (n - e), e = n_x n_y / T, since both sum to T.
-// The derivatives by a cell are these logarithms less the measure, over T. The table is scaled by a power of two, so that
-// its largest cell is near 1 and no product of two sums overflows.
+// The derivatives by a cell are these logarithms less the measure, over T. The table is scaled by a power of two, so
+// that its largest cell is near 1 and no product of two sums overflows.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -106,8 +106,8 @@ class Joint {
     return SumOf(Measure::kConditional, n);
   }
 
-  // What independent rows and columns would have, e, and n - e = (n T - n_x n_y) / T from exact products. Where these are
-  // too small, all three are larger by 2^lift_.
+  // What independent rows and columns would have, e, and n - e = (n T - n_x n_y) / T from exact products. Where these
+  // are too small, all three are larger by 2^lift_.
   void FillExpected(int64_t row, int64_t begin, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
       Sum x = of_rows_[row];

@@ -22,8 +22,8 @@ constexpr int64_t kSliceStates = 1 + kSlice / kChunk;
 constexpr int64_t kStageBytes = 12288;
 constexpr int64_t kStageSlack = 256;
 
-// Rows of so many classes are staged and written one by one: their tiles need no factors, and a stage for a single row if
-// it is not kept.
+// Rows of so many classes are staged and written one by one: their tiles need no factors, and a stage for a single row
+// if it is not kept.
 constexpr int64_t kOwnLoop = 256;
 
 // Logits that are widened at a time.
@@ -91,7 +91,8 @@ constexpr int64_t kMostColumns = 960;
 constexpr int64_t kMostColumnClasses = 384;
 constexpr int64_t kColumnWorkBytes = 6 * 8 * kMostColumns + kStageSlack;
 
-// Consecutive rows that are staged together. Class j of row r is at logits[r * stride + j * class_stride], one of them 1.
+// Consecutive rows that are staged together. Class j of row r is at logits[r * stride + j * class_stride], one of
+// them 1.
 struct Tile {
   const void* logits;
   int64_t stride;
@@ -104,17 +105,17 @@ struct Tile {
   void* factors;          // likewise, for what turns each of them into a gradient element; null from kOwnLoop classes
                           // on; columns: kColumnWorkBytes
   bool keeps_stage;       // write_staged follows
-  double scale;           // z = scale * x takes the logits' place; 1 but for f32 lanes with FMA, rows of adjacent classes
+  double scale;  // z = scale * x takes the logits' place; 1 but for f32 lanes with FMA, rows of adjacent classes
 };
 
 // A piece of one row.
 struct Slice {
   const void* logits;
   int64_t classes;
-  int64_t label;     // relative to the slice; outside [0, classes): not in it
-  void* stage;       // room for the exponentials of a chunk, or of all classes if they are kept
-  bool keeps_stage;  // fold_slice leaves plain exponentials for write_slice, which else computes them again
-  double scale;      // as a tile's
+  int64_t label;       // relative to the slice; outside [0, classes): not in it
+  void* stage;         // room for the exponentials of a chunk, or of all classes if they are kept
+  bool keeps_stage;    // fold_slice leaves plain exponentials for write_slice, which else computes them again
+  double scale;        // as a tile's
   TargetRows targets;  // of its classes
 };
 
@@ -197,9 +198,9 @@ struct PlainRows {
   const RowState* states;  // without the label
   const double* logit;     // of the label
   double slope;            // d(objective) / d(row loss)
-  double* gap;     // lse - logit, the loss
-  double* factor;  // of e^x in the gradient, slope / (S + e), 0 for rows that are not read; null: no gradient
-  double* mark;    // the label's element, -slope S / (S + e)
+  double* gap;             // lse - logit, the loss
+  double* factor;          // of e^x in the gradient, slope / (S + e), 0 for rows that are not read; null: no gradient
+  double* mark;            // the label's element, -slope S / (S + e)
 };
 
 // e^x = mantissa * 2^exponent; logarithm of one + x * 2^exponent. Exact roundings only: no libm.
@@ -225,7 +226,8 @@ struct RowKernels {
 
 // Labels of one integer type. A label is ignored, or a class in [0, classes), or invalid.
 struct LabelKernels {
-  void (*count)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* ignored, int64_t* invalid);
+  void (*count)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* ignored,
+                int64_t* invalid);
   // Ignored ones become kSkipRow, invalid ones kInvalidLabel.
   void (*widen)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* widened);
 };
@@ -235,12 +237,12 @@ enum class BinaryForm : int32_t { kLogits, kFocal, kProbabilities };
 
 // What the elements of a binary loss have in common.
 struct BinaryTerms {
-  double slope;       // d(objective) / d(element's loss), before weights
-  double pos_weight;  // of target 1
-  double smoothing;   // eps: targets become (1 - eps) t + eps / 2
-  double ignored;     // this target is left out; NaN: none is
-  double gamma;       // focal: (1 - p_t)^gamma
-  double alpha;       // focal: target 1 weighs alpha, target 0 1 - alpha; negative: both 1
+  double slope;          // d(objective) / d(element's loss), before weights
+  double pos_weight;     // of target 1
+  double smoothing;      // eps: targets become (1 - eps) t + eps / 2
+  double ignored;        // this target is left out; NaN: none is
+  double gamma;          // focal: (1 - p_t)^gamma
+  double alpha;          // focal: target 1 weighs alpha, target 0 1 - alpha; negative: both 1
   double least_log;      // probabilities: no logarithm is less; -infinity: any may be
   double least_product;  // p (1 - p) counts as this at least where the gradient divides by it; 0: exact
   double clip;           // probabilities are clipped to [clip, 1 - clip], where the gradient is 0
@@ -262,8 +264,8 @@ struct BinaryPiece {
 // Elements whose losses are summed first.
 constexpr int64_t kBinaryBlock = 512;
 
-// The sum of the losses as sum + low, and the elements that are left out, or whose probability is none. A kernel adds its
-// piece, block by block.
+// The sum of the losses as sum + low, and the elements that are left out, or whose probability is none. A kernel adds
+// its piece, block by block.
 struct BinarySums {
   double sum;
   double low;
@@ -305,7 +307,8 @@ struct InformationKernels {
   void (*terms)(const InformationTerms& row, const double* p, const double* q, int64_t n, double* value, double* p_part,
                 double* q_part);
   // d / d what p and q were given as. Null: not wanted. p and q may be written over.
-  void (*gradients)(const InformationTerms& row, const double* p, const double* q, int64_t n, double* of_p, double* of_q);
+  void (*gradients)(const InformationTerms& row, const double* p, const double* q, int64_t n, double* of_p,
+                    double* of_q);
 };
 
 enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };

@@ -94,7 +94,7 @@ bool RunRanges(const Team& team, int64_t tasks, RangeBody body, void* context) {
     share.Run(0);
     return true;
   }
-#pragma omp parallel num_threads(static_cast<int>(shares))
+#pragma omp parallel num_threads(static_cast <int>(shares))
   {
     // OpenMP may grant fewer threads than asked for.
     for (int64_t i = omp_get_thread_num(); i < shares; i += omp_get_num_threads()) share.Run(i);

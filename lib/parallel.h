@@ -33,8 +33,8 @@ bool RunRanges(const Team& team, int64_t tasks, RangeBody body, void* context);
 template <class Body>
 bool ParallelRanges(const Team& team, int64_t tasks, Body& body) {
   return RunRanges(
-      team, tasks,
-      [](void* context, int64_t first, int64_t last) { (*static_cast<Body*>(context))(first, last); }, &body);
+      team, tasks, [](void* context, int64_t first, int64_t last) { (*static_cast<Body*>(context))(first, last); },
+      &body);
 }
 
 // The same, task by task.

@@ -1,5 +1,5 @@
-// Rows are widened to doubles z = scale * x (or softcapped), piece by piece, and the class of the largest is left out of
-// the sums: with max = z_h and T = sum of e^(z_j - max), j != h,
+// Rows are widened to doubles z = scale * x (or softcapped), piece by piece, and the class of the largest is left out
+// of the sums: with max = z_h and T = sum of e^(z_j - max), j != h,
 //   lse - z_j = log1p(T) + (max - z_j)       sum_j u_j (lse - z_j) = U log1p(T) + sum_j u_j (max - z_j)
 //   H = log1p(T) + sum_j p_j (max - z_j)
 // in which no term is negative, so that nothing cancels. A piece is several short rows or a part of a long one. What is
@@ -30,10 +30,10 @@ struct Work {
   Rows rows;
   double max[kTileRows];
   int64_t largest[kTileRows];
-  int64_t live[kTileRows];         // classes that are not at -inf
+  int64_t live[kTileRows];  // classes that are not at -inf
   double label_logit[kTileRows];
   double top_probability[kTileRows];  // p of the class left out
-  bool has_probabilities;          // of the piece
+  bool has_probabilities;             // of the piece
   Piece piece;
   double stage[kPieceRoom];
   double factors[kPieceRoom];
@@ -143,7 +143,8 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   FindEntropies(work);
   FindLosses(task_, math_, &rows);
   WriteRows(task_, math_, rows, tile_rows_, totals);
-  for (int64_t r = 0; r < count && task_.outputs.row_state != nullptr; ++r) MarkAsOther(&task_.outputs.row_state[first + r]);
+  for (int64_t r = 0; r < count && task_.outputs.row_state != nullptr; ++r)
+    MarkAsOther(&task_.outputs.row_state[first + r]);
   WriteClasses(task_, rows, work->largest, totals);
   if (task_.token_log_probability != nullptr) WriteTokens(*work);
   if (task_.product == Product::kLogProbabilities) {
@@ -218,7 +219,8 @@ void General::FindStates(Work* work) const {
   const Piece& piece = work->piece;
   for (int64_t r = 0; r < rows.count; ++r) rows.states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
   if (IsOnePiece()) {
-    const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors, true, 1.0};
+    const Tile tile = {piece.z,     piece.classes, 1,    rows.count, piece.classes, rows.read,
+                       work->stage, work->factors, true, 1.0};
     doubles_.stage_rows(tile, rows.states);
     return;
   }
@@ -308,8 +310,10 @@ void General::FindProbabilities(Work* work) const {
   std::fill(one, one + rows.count, 1.0);
   FindGrads(one, 0.0, work->top_probability, &rows);
   if (IsOnePiece()) {
-    const Tile tile = {piece.z, piece.classes, 1, rows.count, piece.classes, rows.read, work->stage, work->factors, true, 1.0};
-    doubles_.write_staged(tile, rows.states, rows.grads, GradientTile{work->probabilities, piece.classes, 1, false, false, nullptr, nullptr, {}});
+    const Tile tile = {piece.z,     piece.classes, 1,    rows.count, piece.classes, rows.read,
+                       work->stage, work->factors, true, 1.0};
+    doubles_.write_staged(tile, rows.states, rows.grads,
+                          GradientTile{work->probabilities, piece.classes, 1, false, false, nullptr, nullptr, {}});
     work->has_probabilities = true;
     return;
   }
@@ -407,8 +411,8 @@ bool HasDenseRows(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
   const Matrix& t = task.targets.dense;
   return task.targets.kind == XENT_TARGET_DENSE && !task.logits.IsDouble() && task.logits.HasPlainRows() &&
-         t.HasPlainRows() && (t.dtype == Dtype::kF32 || t.dtype == task.logits.dtype) && options.class_weight == nullptr &&
-         options.label_smoothing == 0.0;
+         t.HasPlainRows() && (t.dtype == Dtype::kF32 || t.dtype == task.logits.dtype) &&
+         options.class_weight == nullptr && options.label_smoothing == 0.0;
 }
 
 bool IsGeneral(const SoftmaxTask& task) {
@@ -418,13 +422,15 @@ bool IsGeneral(const SoftmaxTask& task) {
   const bool has_layout = !is_known || task.gradient.dtype != task.logits.dtype;
   const bool is_dense = task.targets.kind == XENT_TARGET_DENSE;
   const bool has_targets = (is_dense && !HasDenseRows(task)) || task.targets.kind == XENT_TARGET_SPARSE;
-  const bool has_terms = has_targets || task.product == Product::kLogProbabilities || (options.scale != 1.0 && !IsScaledEarly(task)) || options.softcap != 0.0 ||
+  const bool has_terms = has_targets || task.product == Product::kLogProbabilities ||
+                         (options.scale != 1.0 && !IsScaledEarly(task)) || options.softcap != 0.0 ||
                          options.entropy_weight != 0.0 || options.entropy_upstream != nullptr;
   const bool wants_classes = out.argmax != nullptr || out.correct != nullptr;
   const bool is_smoothed = options.label_smoothing != 0.0;
   // Rows of adjacent classes have a shorter way to these.
   const bool has_short_way = task.logits.HasPlainRows() && !task.logits.IsDouble() && options.class_weight == nullptr &&
-                             options.live_classes == 0 && options.label_smoothing <= 0.9 &&  // what the label keeps hides what cancels
+                             options.live_classes == 0 &&
+                             options.label_smoothing <= 0.9 &&  // what the label keeps hides what cancels
                              options.focal_gamma == 0.0;  // whose slope can pass f32's range when others have targets
   return has_layout || has_terms || out.entropy != nullptr || (is_smoothed && !has_short_way) ||
          (wants_classes && !task.logits.HasPlainRows());

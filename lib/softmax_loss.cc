@@ -57,12 +57,9 @@ class Softmax {
   void SumWidened(int64_t row, int64_t label, TargetSums* sums) const;
   void FindScalars(const Tile& tile, Rows* rows) const;
   void FindGradients(Rows* rows) const;
-  void PrepareGradient(Rows* rows) const;
   bool WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const;
 
-  char* GradientData(int64_t row) const {
-    return const_cast<char*>(task_.gradient.Row(row));
-  }
+  char* GradientData(int64_t row) const { return const_cast<char*>(task_.gradient.Row(row)); }
   // dz / dx; probabilities are no derivative.
   double SlopeOfLogits() const { return task_.product == Product::kGradient ? task_.options.scale : 1.0; }
   int64_t ComputedBytes() const { return task_.logits.IsDouble() ? 8 : 4; }
@@ -84,8 +81,8 @@ class Softmax {
   const bool has_columns_;
   const bool is_dense_;
   const bool is_plain_;  // plain_rows is worth a try
-  int64_t unit_rows_;   // rows whose losses are added first; the bits of totals depend on it
-  int64_t tile_units_;  // units that are worked on together
+  int64_t unit_rows_;    // rows whose losses are added first; the bits of totals depend on it
+  int64_t tile_units_;   // units that are worked on together
   bool stream_;
 };
 
@@ -168,16 +165,22 @@ __attribute__((noinline)) bool Softmax::RunTogether(Totals* totals) const {
 }
 
 // One tile, on this thread in its stages, or its slices shared among the team (then stages is null).
-bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* stages, PendingWrite* pending,
-                      Rows* rows, Totals* totals) const {
+bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* stages, PendingWrite* pending, Rows* rows,
+                      Totals* totals) const {
   LoadRows(task_, first, count, rows);
   if (!staged_ && stages != nullptr && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr) {
     KeepExponentials(pending, rows);
   }
-  const Tile tile = {task_.logits.Row(first), task_.logits.outer_stride, 1, count, task_.logits.classes, rows->read,
+  const Tile tile = {task_.logits.Row(first),
+                     task_.logits.outer_stride,
+                     1,
+                     count,
+                     task_.logits.classes,
+                     rows->read,
                      stages != nullptr ? stages->First() : nullptr,
                      stages != nullptr && !HasOwnLoop() ? stages->Second() : nullptr,
-                     task_.outputs.gradient != nullptr, task_.options.scale};
+                     task_.outputs.gradient != nullptr,
+                     task_.options.scale};
 
   if (is_dense_) MarkLargest(tile, rows);
   if (!FindStates(tile, team, pending, rows)) return false;
@@ -213,8 +216,16 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
   }
   OfRows* const all = reinterpret_cast<OfRows*>(scratch);
   const auto tile_of = [&](int64_t from, int64_t n, const int64_t* labels) {
-    return Tile{x.Row(first + from), 1, x.class_stride, n, x.classes, labels,
-                wants_gradient ? scratch + sizeof(OfRows) : nullptr, all->work, wants_gradient, 1.0};
+    return Tile{x.Row(first + from),
+                1,
+                x.class_stride,
+                n,
+                x.classes,
+                labels,
+                wants_gradient ? scratch + sizeof(OfRows) : nullptr,
+                all->work,
+                wants_gradient,
+                1.0};
   };
   LoadLabels(task_, first, count, all->labels);
   const Tile tile = tile_of(0, count, all->labels);
@@ -233,9 +244,9 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     std::copy(rows->grads, rows->grads + rows->count, all->grads + from);
   }
   if (!wants_gradient) return;
-  kernels_.write_staged(tile, all->states, all->grads,
-                        GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false,
-                                     all->factors, all->marks, {}});
+  kernels_.write_staged(
+      tile, all->states, all->grads,
+      GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false, all->factors, all->marks, {}});
 }
 
 void Softmax::FindGradients(Rows* rows) const {
@@ -270,8 +281,9 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   for (int64_t r = 0; r < rows->count && options.scale != 1.0; ++r) rows->logit[r] *= options.scale;
   if (is_plain_) {
     const bool wants_gradient = out.gradient != nullptr;
-    rows->is_plain = math_.plain_rows(PlainRows{rows->count, rows->read, rows->states, rows->logit, SlopeOfLogits() * rows->slope[0], rows->gap,
-                                                wants_gradient ? rows->plain_factor : nullptr, rows->mark});
+    rows->is_plain =
+        math_.plain_rows(PlainRows{rows->count, rows->read, rows->states, rows->logit, SlopeOfLogits() * rows->slope[0],
+                                   rows->gap, wants_gradient ? rows->plain_factor : nullptr, rows->mark});
     std::copy(rows->gap, rows->gap + rows->count, rows->loss);
     if (rows->is_plain) return;
   }
@@ -323,7 +335,8 @@ __attribute__((noinline)) void Softmax::FindTargets(const Tile& tile, Rows* rows
   }
 }
 
-// The same sums in f64, where f32 does not hold them. Not inline, as FindTargets: their arrays would stay on a small stack.
+// The same sums in f64, where f32 does not hold them. Not inline, as FindTargets: their arrays would stay on a small
+// stack.
 __attribute__((noinline)) void Softmax::SumWidened(int64_t row, int64_t label, TargetSums* sums) const {
   const Matrix& t = task_.targets.dense;
   const SoftmaxKernels& of_targets = SoftmaxKernelsFor(isa_slot_, t.dtype);
@@ -386,8 +399,13 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pendi
 Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const {
   const char* const x = task_.logits.Row(rows.first + row) + begin * task_.logits.ElementBytes();
   if (rows.kept != nullptr) stage = rows.kept + (row * task_.logits.classes + begin) * ComputedBytes();
-  return Slice{x, std::min(classes, task_.logits.classes - begin), rows.read[row] - begin, stage, rows.kept != nullptr,
-               task_.options.scale, TargetsOf(rows.first + row, begin)};
+  return Slice{x,
+               std::min(classes, task_.logits.classes - begin),
+               rows.read[row] - begin,
+               stage,
+               rows.kept != nullptr,
+               task_.options.scale,
+               TargetsOf(rows.first + row, begin)};
 }
 
 RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {
@@ -428,8 +446,14 @@ __attribute__((noinline)) bool Softmax::FoldSlicesTogether(const Team& team, Row
 
 bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const {
   if (staged_) {
-    const GradientTile out = {GradientData(rows.first), task_.gradient.outer_stride, 1, stream_,
-                              task_.options.label_smoothing != 0.0, rows.plain_factor, rows.mark, TargetsOf(rows.first, 0)};
+    const GradientTile out = {GradientData(rows.first),
+                              task_.gradient.outer_stride,
+                              1,
+                              stream_,
+                              task_.options.label_smoothing != 0.0,
+                              rows.plain_factor,
+                              rows.mark,
+                              TargetsOf(rows.first, 0)};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }

@@ -40,7 +40,8 @@ double UnusualGap(const MathKernels& math, const RowState& state, double logit) 
   return log + (state.anchor - logit);
 }
 
-// A state with nothing in it takes its anchor from the class left out, the only one there is; a row that is not read takes any.
+// A state with nothing in it takes its anchor from the class left out, the only one there is; a row that is not read
+// takes any.
 void AnchorEmptyState(const Rows& rows, int64_t r, RowState* state) {
   if (rows.read[r] == kSkipRow) {
     *state = RowState{1.0, 0.0, 0.0, 0, kPlain};
@@ -73,7 +74,8 @@ double CloseLse(const Matrix& logits, double scale, int64_t row, const RowKernel
     const int64_t n = widen(first);
     for (int64_t i = 0; i < n; ++i) values[i] -= max;
     RowState parts[kSliceStates];
-    const int64_t count = kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false, 1.0, {}}, parts, nullptr);
+    const int64_t count =
+        kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false, 1.0, {}}, parts, nullptr);
     others = MergeStates(others, MergeStates(parts, count, kernels.math), kernels.math);
   }
   const double sum = others.sum + others.low;
@@ -127,12 +129,12 @@ void FindTotals(Rows* rows) {
     rows->total_exponent[r] = static_cast<double>(exponent);
     rows->total[r] = std::isnan(rows->gap[r]) ? kNaN
                                               : TimesPowerOfTwo(others, state.exponent - exponent) +
-                                                     TimesPowerOfTwo(left_out, left_out_exponent - exponent);
+                                                    TimesPowerOfTwo(left_out, left_out_exponent - exponent);
   }
 }
 
-// lse = logit + gap where the class left out leads, else anchor + log(S + e). Near 0 that logarithm would lose the digits of the
-// largest logit beside 1.
+// lse = logit + gap where the class left out leads, else anchor + log(S + e). Near 0 that logarithm would lose the
+// digits of the largest logit beside 1.
 void FindLse(const Matrix& logits, double scale, const RowKernels& kernels, Rows* rows) {
   constexpr double kLn2 = 0x1.62e42fefa39efp-1;
   constexpr double kNearZero = 2.0;
@@ -142,7 +144,8 @@ void FindLse(const Matrix& logits, double scale, const RowKernels& kernels, Rows
     const bool leads = rows->gap[r] < kLn2;
     rows->lse[r] = leads ? rows->logit[r] + rows->gap[r] : rows->states[r].anchor + rows->lse[r];
     if (std::isnan(rows->total[r])) rows->lse[r] = kNaN;
-    if (logits.data != nullptr && std::fabs(rows->lse[r]) < kNearZero) rows->lse[r] = CloseLse(logits, scale, rows->first + r, kernels);
+    if (logits.data != nullptr && std::fabs(rows->lse[r]) < kNearZero)
+      rows->lse[r] = CloseLse(logits, scale, rows->first + r, kernels);
   }
 }
 
@@ -361,7 +364,8 @@ bool IsPlainLoss(const SoftmaxTask& task) {
 
 namespace {
 
-// -c (1 - p_y). The power of two comes last: a confident row's share may be below the normal numbers, its gradient above.
+// -c (1 - p_y). The power of two comes last: a confident row's share may be below the normal numbers, its gradient
+// above.
 double Missing(double c, double rest, int64_t exponent) {
   const int64_t near = ExponentOf(rest) + 1;  // a mantissa below 1 overflows with no scale
   return 0.0 - TimesPowerOfTwo(c * TimesPowerOfTwo(rest, -near), exponent + near);
@@ -391,8 +395,8 @@ void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows) {
     const double focal = rows->slope[r] * rows->derivative[r];
     rows->b[r] = rows->slope[r] * rows->factor[r];
     rows->a[r] = rows->b[r] * rows->target_sum[r] + focal;
-    rows->mark[r] = Missing(rows->b[r] * rows->target_own[r] + focal, rows->rest[r],
-                            static_cast<int64_t>(rows->rest_exponent[r]));
+    rows->mark[r] =
+        Missing(rows->b[r] * rows->target_own[r] + focal, rows->rest[r], static_cast<int64_t>(rows->rest_exponent[r]));
   }
   if (HasBeside(task)) AddBeside(task, rows);
   BoundFactors(task, rows);

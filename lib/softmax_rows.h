@@ -17,7 +17,7 @@ constexpr int64_t kTileRows = 48;
 struct Rows {
   int64_t first;
   int64_t count;
-  char* kept;  // long rows: where their exponentials stay until the gradient is written; null: nowhere
+  char* kept;                 // long rows: where their exponentials stay until the gradient is written; null: nowhere
   int64_t labels[kTileRows];  // a class, kSkipRow or kInvalidLabel
   int64_t read[kTileRows];    // the class that its state leaves out, or kSkipRow: what the kernels see
   bool has_skipped;           // any is kSkipRow
@@ -124,8 +124,8 @@ void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows);
 // Turns gradients by z into those by x = z / slope.
 void ScaleGradients(const SoftmaxTask& task, double slope, Rows* rows);
 
-// The RowGrads of scale * p_j - offset_of_b * b, and these values at the class left out; NaN where the row is. (Each is written where it
-// stays: a copy of what was just stored in parts would wait.)
+// The RowGrads of scale * p_j - offset_of_b * b, and these values at the class left out; NaN where the row is. (Each is
+// written where it stays: a copy of what was just stored in parts would wait.)
 void FindGrads(const double* scale, double offset_of_b, const double* left_out, Rows* rows);
 
 // Whether the row's gradient is 0 whatever its logits are.

@@ -57,7 +57,8 @@ TargetCount CountPlainLabels(const SoftmaxTask& task, const Label* label, int64_
   const Labels& labels = task.targets.labels;
   TargetCount count = {0, -1, 0, 0.0};
   int64_t invalid;
-  KernelsOf(labels).count(label + first, last - first, labels.ignore_index, task.logits.classes, &count.ignored, &invalid);
+  KernelsOf(labels).count(label + first, last - first, labels.ignore_index, task.logits.classes, &count.ignored,
+                          &invalid);
   for (int64_t r = first; invalid > 0 && count.first_invalid < 0; ++r) {
     const int64_t value = static_cast<int64_t>(label[r]);
     if (value == labels.ignore_index || IsClass(value, task.logits.classes)) continue;
@@ -123,8 +124,8 @@ TargetCount CountPiece(const SoftmaxTask& task, int64_t first, int64_t last) {
 
 bool CountTargets(const Team& team, SoftmaxTask* task) {
   const int64_t rows = task->logits.rows;
-  const bool is_weighted = task->options.row_weight != nullptr ||
-                           (task->options.class_weight != nullptr && task->HasLabels());
+  const bool is_weighted =
+      task->options.row_weight != nullptr || (task->options.class_weight != nullptr && task->HasLabels());
   TargetCount pieces[kMaxPieces];
   const int64_t length = std::max(kMinPiece, (rows + kMaxPieces - 1) / kMaxPieces);
   const int64_t used = (rows + length - 1) / length;

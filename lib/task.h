@@ -103,10 +103,10 @@ struct BinaryTask {
   Strided targets;  // dense ones
   Labels labels;    // data is null: targets are dense
   Strided gradient;
-  Dtype dtype;           // of the inputs
-  Dtype target_dtype;    // of dense targets
+  Dtype dtype;         // of the inputs
+  Dtype target_dtype;  // of dense targets
   Dtype gradient_dtype;
-  int64_t ignored;       // of labels, or if CountBinaryTargets had to count them
+  int64_t ignored;        // of labels, or if CountBinaryTargets had to count them
   int64_t first_invalid;  // index of a label; -1: none
   int64_t invalid_value;
   xent_binary_options options;

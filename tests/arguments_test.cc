@@ -64,11 +64,10 @@ void AddSizes(BadCalls* cases) {
   AddValues(cases, "logits.inner", invalid, {int64_t{-1}, kMin64}, XENT_SET(logits.inner));
   // Rows side by side would share memory with those of the next step of `outer`.
   AddValues(cases, "logits.", invalid, {int64_t{2}, int64_t{7}}, XENT_SET(logits.inner));
-  AddValues(cases, "logits.", XENT_SIZE_OVERFLOW, {kMax64},
-            [](Call& call, int64_t inner) {
-              call.logits.inner = inner;
-              call.logits.inner_stride = 64;
-            });
+  AddValues(cases, "logits.", XENT_SIZE_OVERFLOW, {kMax64}, [](Call& call, int64_t inner) {
+    call.logits.inner = inner;
+    call.logits.inner_stride = 64;
+  });
   AddValues(cases, "logits", XENT_SIZE_OVERFLOW, {kMax64, kMax64 / 2, kMax64 / Call::kRowStride + 2, int64_t{1} << 60},
             XENT_SET(logits.outer));
   AddValues(cases, "logits", XENT_SIZE_OVERFLOW, {kMax64, kMax64 / 2 + 1, int64_t{1} << 62},
@@ -184,9 +183,7 @@ void AddCombinations(BadCalls* cases, CallMode mode) {
   if (mode == CallMode::kWithRowState) {
     cases->push_back({"options.lse", XENT_INVALID_ARGUMENT, [](Call& call) { call.options.lse = call.outputs.lse; }});
   }
-  const auto unsupported = [&](const char* argument, auto set) {
-    cases->push_back({argument, XENT_UNSUPPORTED, set});
-  };
+  const auto unsupported = [&](const char* argument, auto set) { cases->push_back({argument, XENT_UNSUPPORTED, set}); };
   if (mode == CallMode::kFullDense || mode == CallMode::kFullSparse) {
     unsupported("options.focal_gamma", [](Call& call) { call.options.focal_gamma = 2; });
     unsupported("options.smoothing", [](Call& call) { call.options.smoothing = XENT_SMOOTHING_OTHERS; });

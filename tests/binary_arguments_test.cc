@@ -31,7 +31,10 @@ class FullCall {
   static constexpr int64_t kOuter = 3, kClasses = 5, kInner = 4, kCount = 60;
 
   FullCall(bool probabilities, xent_dtype storage, xent_dtype target_dtype)
-      : from_probabilities(probabilities), dtype(storage), arena(20 * kSlot, 0, 0xC3), runner{RunInOrder, nullptr, 2, 0} {
+      : from_probabilities(probabilities),
+        dtype(storage),
+        arena(20 * kSlot, 0, 0xC3),
+        runner{RunInOrder, nullptr, 2, 0} {
     const bool has_labels = target_dtype >= XENT_U8;
     inputs = xent_logits_channels(At(0), storage, kOuter, kClasses, kInner);
     targets = has_labels ? xent_targets_labels(At(1), target_dtype) : xent_targets_dense(At(1), target_dtype);
@@ -137,9 +140,13 @@ std::vector<Spoiled> AllSpoiled(bool probabilities, xent_dtype dtype, bool has_l
       {[](FullCall& c) { c.outputs.gradient_dtype = 55; }, XENT_INVALID_ARGUMENT, "gradient_dtype is 55"},
       {[](FullCall& c) { c.outputs.gradient_class_stride = 1; }, XENT_INVALID_ARGUMENT, "gradient_"},
       {[](FullCall& c) { c.outputs.gradient = c.At(9) + 1; }, XENT_INVALID_ARGUMENT, "outputs.gradient"},
-      {[](FullCall& c) { c.outputs.gradient = const_cast<void*>(c.inputs.data);
-                         c.outputs.gradient_outer_stride = 1; c.outputs.gradient_class_stride = 3;
-                         c.outputs.gradient_inner_stride = 15; }, XENT_OVERLAP, "outputs.gradient"},
+      {[](FullCall& c) {
+         c.outputs.gradient = const_cast<void*>(c.inputs.data);
+         c.outputs.gradient_outer_stride = 1;
+         c.outputs.gradient_class_stride = 3;
+         c.outputs.gradient_inner_stride = 15;
+       },
+       XENT_OVERLAP, "outputs.gradient"},
       {[](FullCall& c) { c.outputs.gradient = c.At(0) + SizeOf(c.dtype); }, XENT_OVERLAP, "in place"},
       {[](FullCall& c) { c.outputs.gradient = c.At(1); }, XENT_OVERLAP, "targets.data"},
       {[](FullCall& c) { c.outputs.loss = c.At(0); }, XENT_OVERLAP, "outputs.loss"},
@@ -178,7 +185,10 @@ std::vector<Spoiled> AllSpoiled(bool probabilities, xent_dtype dtype, bool has_l
     all.push_back({[](FullCall& c) { c.options.focal_alpha = 0.5; }, XENT_UNSUPPORTED, "focal_alpha 0.5"});
     all.push_back({[](FullCall& c) { c.options.epsilon = 0.1; }, XENT_INVALID_ARGUMENT, "options.epsilon is 0.1"});
     all.push_back({[](FullCall& c) { c.options.log_rule = XENT_LOG_EPSILON; }, XENT_INVALID_ARGUMENT, "epsilon is 0"});
-    all.push_back({[](FullCall& c) { c.options.log_rule = XENT_LOG_EPSILON; c.options.epsilon = 0.5; },
+    all.push_back({[](FullCall& c) {
+                     c.options.log_rule = XENT_LOG_EPSILON;
+                     c.options.epsilon = 0.5;
+                   },
                    XENT_INVALID_ARGUMENT, "epsilon is 0.5"});
     add_output("outputs.outside", &xent_binary_outputs::outside);
   } else {
@@ -192,13 +202,21 @@ std::vector<Spoiled> AllSpoiled(bool probabilities, xent_dtype dtype, bool has_l
   if (has_labels) {
     all.push_back({[](FullCall& c) { c.targets.dtype = XENT_F32; }, XENT_INVALID_ARGUMENT, "targets.dtype is 1"});
     all.push_back({[](FullCall& c) { c.At(1)[0] = 5; }, XENT_INVALID_LABEL, "labels[0] is 5"});
-    all.push_back({[](FullCall& c) { c.options.ignore_index = 0; c.options.denominator = XENT_ELEMENTS_COUNTED;
-                                     c.options.empty_mean = XENT_EMPTY_MEAN_ERROR; }, XENT_EMPTY_MEAN, "no elements"});
+    all.push_back({[](FullCall& c) {
+                     c.options.ignore_index = 0;
+                     c.options.denominator = XENT_ELEMENTS_COUNTED;
+                     c.options.empty_mean = XENT_EMPTY_MEAN_ERROR;
+                   },
+                   XENT_EMPTY_MEAN, "no elements"});
   } else {
     all.push_back({[](FullCall& c) { c.targets.dtype = XENT_U8; }, XENT_INVALID_ARGUMENT, "targets.dtype is 16"});
     all.push_back({[](FullCall& c) { c.targets.class_stride = 1; }, XENT_INVALID_ARGUMENT, "targets."});
-    all.push_back({[](FullCall& c) { c.options.ignore_target = 0; c.options.denominator = XENT_ELEMENTS_COUNTED;
-                                     c.options.empty_mean = XENT_EMPTY_MEAN_ERROR; }, XENT_EMPTY_MEAN, "no elements"});
+    all.push_back({[](FullCall& c) {
+                     c.options.ignore_target = 0;
+                     c.options.denominator = XENT_ELEMENTS_COUNTED;
+                     c.options.empty_mean = XENT_EMPTY_MEAN_ERROR;
+                   },
+                   XENT_EMPTY_MEAN, "no elements"});
   }
   return all;
 }

@@ -1,6 +1,8 @@
-// Binary cross-entropy from logits and from probabilities, against the formulas in long double: every size of logit, hard
-// and soft targets, focal factors, weights, smoothing, the rules for the logarithm of 0, layouts, ignored elements,
-// labels, denominators.
+// Binary cross-entropy from logits and from probabilities, against the formulas in long double: every size of logit,
+// hard and soft targets, focal factors, weights, smoothing, the rules for the logarithm of 0, layouts, ignored
+// elements, labels, denominators.
+#include "support/binary.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -9,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "support/binary.h"
 #include "support/every_isa.h"
 #include "support/runner.h"
 #include "xent/xent.hpp"
@@ -57,9 +58,9 @@ void Compare(const BinaryProblem& problem, const BinaryFormula& formula, const B
     worst->loss = std::max(worst->loss, loss_error);
     (is_hard ? worst->hard : worst->soft) = std::max(is_hard ? worst->hard : worst->soft, gradient_error);
     ASSERT_TRUE(std::isfinite(loss_error) && std::isfinite(gradient_error))
-        << TypeName(problem.dtype) << " x = " << static_cast<double>(x) << ", t = " << static_cast<double>(t) << ": loss "
-        << loss << ", gradient " << gradient << ", expected " << static_cast<double>(expected.loss) << " and "
-        << static_cast<double>(expected.gradient);
+        << TypeName(problem.dtype) << " x = " << static_cast<double>(x) << ", t = " << static_cast<double>(t)
+        << ": loss " << loss << ", gradient " << gradient << ", expected " << static_cast<double>(expected.loss)
+        << " and " << static_cast<double>(expected.gradient);
   }
 }
 
@@ -179,7 +180,9 @@ TEST(Sigmoid, FocalLossIsWithinBoundsAtEveryGammaAndLogit) {
         formula.alpha = alpha;
         Worst worst;
         Compare(problem, formula, MustRunBinary(problem), &worst);
-        if (alpha < 0) worst.Print((std::string(xent_isa_chosen()) + " " + TypeName(dtype) + " gamma " + std::to_string(gamma)).c_str());
+        if (alpha < 0)
+          worst.Print(
+              (std::string(xent_isa_chosen()) + " " + TypeName(dtype) + " gamma " + std::to_string(gamma)).c_str());
         const bool is_single = gamma == 0 && alpha < 0;  // no focal factor: in f32
         const long double f64 = 4 + 3 * static_cast<long double>(gamma);
         ExpectWithin(dtype, worst, is_single ? Bounds{3, 4, 4} : Bounds{0.51L, 0.51L, 0.6L}, {f64, f64 + 2, f64 + 2});
@@ -228,8 +231,7 @@ TEST(BinaryReference, GradientIsTheDerivativeOfTheLoss) {
     const long double x = random.Uniform(-8, 8);
     const long double t = RandomTarget(&random);
     const long double h = 1e-6L;
-    const long double slope =
-        (ExpectLogit(formula, x + h, t).loss - ExpectLogit(formula, x - h, t).loss) / (2 * h);
+    const long double slope = (ExpectLogit(formula, x + h, t).loss - ExpectLogit(formula, x - h, t).loss) / (2 * h);
     EXPECT_NEAR(static_cast<double>(ExpectLogit(formula, x, t).gradient), static_cast<double>(slope), 1e-8);
     const long double p = random.Uniform(0.01, 0.99);
     const long double of_p =
@@ -275,13 +277,18 @@ void ExpectCorners(const std::vector<Corner>& corners, const BinaryProblem& like
 TEST(SigmoidCorner, InfinitiesNanAndTargets) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     BinaryProblem plain(dtype, dtype, 1, 1, 1);
-    const std::vector<Corner> all = {
-        {"+inf as it should be", kInf, 1, 0, 0},       {"+inf wrongly", kInf, 0, kInf, 1},
-        {"-inf as it should be", -kInf, 0, 0, 0},      {"-inf wrongly", -kInf, 1, kInf, -1},
-        {"+inf, soft", kInf, 0.5, kInf, 0.5},          {"-inf, soft", -kInf, 0.25, kInf, -0.25},
-        {"NaN", kNan, 1, kNan, kNan},                  {"NaN target", 1, kNan, kNan, kNan},
-        {"target above 1", 1, 1.5, kNan, kNan},        {"target below 0", 1, -0.5, kNan, kNan},
-        {"zero", 0, 1, 0.6931471805599453, -0.5},      {"minus zero", -0.0, 0, 0.6931471805599453, 0.5}};
+    const std::vector<Corner> all = {{"+inf as it should be", kInf, 1, 0, 0},
+                                     {"+inf wrongly", kInf, 0, kInf, 1},
+                                     {"-inf as it should be", -kInf, 0, 0, 0},
+                                     {"-inf wrongly", -kInf, 1, kInf, -1},
+                                     {"+inf, soft", kInf, 0.5, kInf, 0.5},
+                                     {"-inf, soft", -kInf, 0.25, kInf, -0.25},
+                                     {"NaN", kNan, 1, kNan, kNan},
+                                     {"NaN target", 1, kNan, kNan, kNan},
+                                     {"target above 1", 1, 1.5, kNan, kNan},
+                                     {"target below 0", 1, -0.5, kNan, kNan},
+                                     {"zero", 0, 1, 0.6931471805599453, -0.5},
+                                     {"minus zero", -0.0, 0, 0.6931471805599453, 0.5}};
     ExpectCorners(all, plain);
     // f16 has no such gradient.
     if (dtype != XENT_F16) ExpectCorners({{"confident", 30, 1, 9.357622968840175e-14, -9.357622968839300e-14}}, plain);
@@ -360,8 +367,8 @@ TEST(Binary, WeightsUpstreamAndDenominatorsMultiplyWhatTheyShould) {
       for (int64_t i = 0; i < n; ++i) values.push_back(static_cast<double>(random.Below(9)) / 4);
       return values;
     };
-    const std::vector<double> row = draw(15), cls = draw(7), element = draw(105), upstream = draw(105), cls_pos = draw(7),
-                              element_pos = draw(105);
+    const std::vector<double> row = draw(15), cls = draw(7), element = draw(105), upstream = draw(105),
+                              cls_pos = draw(7), element_pos = draw(105);
     const Bytes arrays[] = {problem.Array(row),      problem.Array(cls),     problem.Array(element),
                             problem.Array(upstream), problem.Array(cls_pos), problem.Array(element_pos)};
     for (int set = 0; set < 64; ++set) {
@@ -381,7 +388,9 @@ TEST(Binary, WeightsUpstreamAndDenominatorsMultiplyWhatTheyShould) {
       long double sum = 0;
       for (int64_t i = 0; i < 105; ++i) {
         const size_t k = static_cast<size_t>(i), c = k / 3 % 7, r = k / 21 * 3 + k % 3;
-        const auto value = [&](int bit, double v) { return (set >> bit & 1) != 0 ? static_cast<long double>(v) : 1.0L; };
+        const auto value = [&](int bit, double v) {
+          return (set >> bit & 1) != 0 ? static_cast<long double>(v) : 1.0L;
+        };
         BinaryFormula formula;
         formula.pos_weight = value(4, cls_pos[c]) * value(5, element_pos[k]);
         const BinaryExpected expected = ExpectLogit(formula, problem.Input(i), problem.Target(i));
@@ -523,7 +532,8 @@ TEST(BinaryWrapper, GivesWhatTheCallGivesAndThrowsItsErrors) {
   EXPECT_EQ(std::memcmp(loss.data(), expected.loss.data(), expected.loss.size()), 0);
   EXPECT_GT(xent::SigmoidCrossEntropy(xent::Logits<float>(x, 5, 7), labels), 0);
   std::vector<double> p(35, 0.25);
-  EXPECT_NEAR(xent::BinaryCrossEntropy(xent::Logits<double>(p, 5, 7), std::vector<double>(35, 1.0)), std::log(4.0), 1e-15);
+  EXPECT_NEAR(xent::BinaryCrossEntropy(xent::Logits<double>(p, 5, 7), std::vector<double>(35, 1.0)), std::log(4.0),
+              1e-15);
   t.pop_back();
   try {
     xent::SigmoidCrossEntropy(xent::Logits<float>(x, 5, 7), t);
@@ -535,8 +545,8 @@ TEST(BinaryWrapper, GivesWhatTheCallGivesAndThrowsItsErrors) {
 
 // ---- equal bits
 
-void ExpectSameElements(const BinaryProblem& a, const BinaryResults& of_a, const BinaryProblem& b, const BinaryResults& of_b,
-                        const std::string& what) {
+void ExpectSameElements(const BinaryProblem& a, const BinaryResults& of_a, const BinaryProblem& b,
+                        const BinaryResults& of_b, const std::string& what) {
   EXPECT_EQ(of_a.total, of_b.total) << what;
   ASSERT_EQ(std::memcmp(of_a.loss.data(), of_b.loss.data(), of_a.loss.size()), 0) << what;
   for (int64_t i = 0; i < a.count(); ++i) {

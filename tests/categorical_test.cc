@@ -20,7 +20,11 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 struct Problem {
   Problem(xent_dtype d, xent_distribution g, int64_t row_count, int64_t class_count)
-      : dtype(d), given(g), rows(row_count), classes(class_count), x(static_cast<size_t>(rows * classes) * SizeOf(d)),
+      : dtype(d),
+        given(g),
+        rows(row_count),
+        classes(class_count),
+        x(static_cast<size_t>(rows * classes) * SizeOf(d)),
         labels(static_cast<size_t>(rows)) {}
 
   double At(int64_t r, int64_t j) const { return Element(x.data(), dtype, r * classes + j); }
@@ -108,7 +112,8 @@ void Compare(const Problem& problem, const Results& results, long double* worst_
     std::vector<long double> gradient;
     for (int64_t j = 0; j < problem.classes; ++j) {
       const size_t k = static_cast<size_t>(j);
-      const long double q = has_labels ? (problem.labels[at] == j ? 1 : 0) : problem.dense[at * static_cast<size_t>(problem.classes) + k];
+      const long double q =
+          has_labels ? (problem.labels[at] == j ? 1 : 0) : problem.dense[at * static_cast<size_t>(problem.classes) + k];
       const long double w = problem.class_weight.empty() ? 1 : problem.class_weight[k];
       const long double u = w * ((1 - eps) * q + eps / problem.classes);
       if (has_labels && problem.labels[at] == j) weights += w * v;
@@ -134,7 +139,8 @@ void Compare(const Problem& problem, const Results& results, long double* worst_
     for (int64_t j = 0; j < problem.classes; ++j) {
       const long double scale = problem.options.reduction == XENT_REDUCTION_MEAN ? v / results.denominator : v;
       const double element = Element(results.gradient.data(), problem.dtype, r * problem.classes + j);
-      *worst_gradient = std::max(*worst_gradient, UlpError(element, scale * gradient[static_cast<size_t>(j)], FormatOf(problem.dtype)));
+      *worst_gradient = std::max(*worst_gradient,
+                                 UlpError(element, scale * gradient[static_cast<size_t>(j)], FormatOf(problem.dtype)));
     }
   }
   EXPECT_NEAR(results.denominator, static_cast<double>(weights), 1e-6 * static_cast<double>(weights));
@@ -151,12 +157,15 @@ TEST(Categorical, IsWithinItsBoundsForEveryTargetOptionAndRule) {
           problem.Fill(static_cast<uint64_t>(set));
           Random random(99);
           if ((set & 1) != 0) {
-            for (int64_t i = 0; i < 11 * classes; ++i) problem.dense.push_back(static_cast<double>(random.Below(5)) / 4);
+            for (int64_t i = 0; i < 11 * classes; ++i)
+              problem.dense.push_back(static_cast<double>(random.Below(5)) / 4);
           } else {
             problem.labels[3] = problem.options.ignore_index;
           }
-          for (int64_t j = 0; j < classes && (set & 2) != 0; ++j) problem.class_weight.push_back(0.25 + 0.5 * static_cast<double>(random.Below(4)));
-          for (int64_t r = 0; r < 11 && (set & 4) != 0; ++r) problem.row_weight.push_back(static_cast<double>(random.Below(4)) / 2);
+          for (int64_t j = 0; j < classes && (set & 2) != 0; ++j)
+            problem.class_weight.push_back(0.25 + 0.5 * static_cast<double>(random.Below(4)));
+          for (int64_t r = 0; r < 11 && (set & 4) != 0; ++r)
+            problem.row_weight.push_back(static_cast<double>(random.Below(4)) / 2);
           if ((set & 8) != 0) problem.options.label_smoothing = 0.25;
           if ((set & 16) != 0) problem.options.reduction = XENT_REDUCTION_SUM;
           const xent_log_rule rules[] = {XENT_LOG_EXACT, XENT_LOG_CLAMP, XENT_LOG_EPSILON};
@@ -166,7 +175,8 @@ TEST(Categorical, IsWithinItsBoundsForEveryTargetOptionAndRule) {
         }
       }
     }
-    std::printf("%-7s %-4s loss %.3Lf, gradient %.3Lf ULP\n", xent_isa_chosen(), TypeName(dtype), worst_loss, worst_gradient);
+    std::printf("%-7s %-4s loss %.3Lf, gradient %.3Lf ULP\n", xent_isa_chosen(), TypeName(dtype), worst_loss,
+                worst_gradient);
     // Weights, smoothing and scale are rounded for f64, too.
     EXPECT_LE(worst_loss, dtype == XENT_F64 ? 6 : 0.51L);
     EXPECT_LE(worst_gradient, dtype == XENT_F64 ? 4 : 0.51L);
@@ -242,8 +252,9 @@ TEST(CategoricalBits, AreTheSameForThreadsAndInPlace) {
                                             : xent_targets_labels(problem.labels.data(), XENT_I64);
       xent_softmax_outputs outputs = xent_softmax_outputs_none();
       outputs.gradient = problem.x.data();
-      ASSERT_EQ(xent_categorical_cross_entropy(&x, XENT_PROBABILITIES, &targets, 0, 0, &problem.options, &outputs, nullptr),
-                XENT_OK);
+      ASSERT_EQ(
+          xent_categorical_cross_entropy(&x, XENT_PROBABILITIES, &targets, 0, 0, &problem.options, &outputs, nullptr),
+          XENT_OK);
       EXPECT_EQ(std::memcmp(problem.x.data(), serial.gradient.data(), serial.gradient.size()), 0);
     }
   }
@@ -273,10 +284,12 @@ TEST(CategoricalArguments, BadOnesAreNamed) {
   const xent_targets targets = xent_targets_labels(problem.labels.data(), XENT_I64);
   xent_softmax_outputs outputs = xent_softmax_outputs_none();
   outputs.lse = problem.x.data();
-  EXPECT_NE(xent_categorical_cross_entropy(&x, XENT_PROBABILITIES, &targets, 0, 0, nullptr, &outputs, nullptr), XENT_OK);
+  EXPECT_NE(xent_categorical_cross_entropy(&x, XENT_PROBABILITIES, &targets, 0, 0, nullptr, &outputs, nullptr),
+            XENT_OK);
   outputs.lse = nullptr;
   EXPECT_EQ(xent_categorical_cross_entropy(&x, XENT_PROBABILITIES, &targets, 0, 0, nullptr, &outputs,
-                                           reinterpret_cast<int64_t*>(problem.x.data())), XENT_OVERLAP);
+                                           reinterpret_cast<int64_t*>(problem.x.data())),
+            XENT_OVERLAP);
 }
 
 }  // namespace

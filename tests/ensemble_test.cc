@@ -41,8 +41,9 @@ struct Samples {
         }
         for (int64_t j = 0; j < classes; ++j) {
           const Real log = z[static_cast<size_t>(j)] - std::log(sum);
-          const Real value = given == XENT_LOGITS ? z[static_cast<size_t>(j)]
-                                                  : given == XENT_PROBABILITIES ? std::exp(log) : log;
+          const Real value = given == XENT_LOGITS          ? z[static_cast<size_t>(j)]
+                             : given == XENT_PROBABILITIES ? std::exp(log)
+                                                           : log;
           SetElement(memory.data(), dtype, Index(m, r, j), static_cast<double>(value));
         }
       }
@@ -105,9 +106,13 @@ Measured Measure(const Samples& s, int64_t r, Real scale) {
       average += p[j] * d[j];
     }
     for (size_t j = 0; j < p.size(); ++j) {
-      result.size[k] = std::max(result.size[k], (s.given == XENT_PROBABILITIES ? 1 : p[j]) * (std::fabs(log[j]) + std::fabs(std::log(mean[j])) + 1) / s.samples);
+      result.size[k] = std::max(result.size[k], (s.given == XENT_PROBABILITIES ? 1 : p[j]) *
+                                                    (std::fabs(log[j]) + std::fabs(std::log(mean[j])) + 1) / s.samples);
       const Real by_logit = scale * p[j] * (d[j] - average);
-      result.gradient[k].push_back((s.given == XENT_LOGITS ? by_logit : s.given == XENT_PROBABILITIES ? d[j] : p[j] * d[j]) / s.samples);
+      result.gradient[k].push_back((s.given == XENT_LOGITS          ? by_logit
+                                    : s.given == XENT_PROBABILITIES ? d[j]
+                                                                    : p[j] * d[j]) /
+                                   s.samples);
     }
   }
   return result;
@@ -167,7 +172,8 @@ TEST(Ensemble, MeasuresAndGradientsAreThoseOfTheFormulas) {
                                      Ulp(exact.gradient[k - 1][static_cast<size_t>(j)], FormatOf(dtype)) +
                                      std::ldexp(1.0L, FormatOf(dtype).min_exponent);
                 ASSERT_LE(std::fabs(element - exact.gradient[k - 1][static_cast<size_t>(j)]), allowed)
-                    << classes << " classes, given " << given << ", row " << r << ", gradient of " << k << ", class " << j;
+                    << classes << " classes, given " << given << ", row " << r << ", gradient of " << k << ", class "
+                    << j;
               }
             }
             for (int i = 0; i < 3; ++i) ASSERT_NEAR(static_cast<double>(found.totals[i] / totals[i]), 1, 1e-10);
@@ -186,7 +192,8 @@ TEST(Ensemble, EqualSamplesDifferByNothingAndTheDifferenceIsNeverNegative) {
       std::vector<double> x(3 * 4 * 5);
       for (size_t i = 0; i < 20; ++i) x[i] = random.Normal();
       for (size_t i = 20; i < x.size(); ++i) x[i] = x[i - 20] + spread * random.Normal();
-      for (size_t m = 1; m < 3; ++m) std::copy(x.begin(), x.begin() + 5, x.begin() + static_cast<std::ptrdiff_t>(20 * m));
+      for (size_t m = 1; m < 3; ++m)
+        std::copy(x.begin(), x.begin() + 5, x.begin() + static_cast<std::ptrdiff_t>(20 * m));
       std::vector<double> predictive(4), expected(4), difference(4);
       const xent_logits samples = xent_logits_samples(x.data(), XENT_F64, 3, 4, 5);
       xent_information_options options = xent_information_options_default();

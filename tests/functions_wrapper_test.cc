@@ -1,4 +1,5 @@
-// xent.hpp beyond its example: dense targets; xent::Map of containers and views of every element type, the bits of the C function, errors as exceptions.
+// xent.hpp beyond its example: dense targets; xent::Map of containers and views of every element type, the bits of the
+// C function, errors as exceptions.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -46,7 +47,8 @@ TEST(Wrapper, TakesLabelsAndDenseTargets) {
     xent::SoftmaxCrossEntropy(logits, xent::DenseTargets<double>(few));
     FAIL() << "no error";
   } catch (const xent::Error& error) {
-    EXPECT_NE(std::string(error.what()).find("targets has 3 elements; 6 are needed"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("targets has 3 elements; 6 are needed"), std::string::npos)
+        << error.what();
   }
 }
 

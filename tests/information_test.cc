@@ -123,9 +123,9 @@ Quad Term(Quad x, Quad y) { return x == 0 ? 0 : x * y; }
 
 struct ExpectedRow {
   Quad value = 0;
-  Quad size = 0;    // the sum of the magnitudes of the terms that are added
-  Quad coarse = 0;  // of logarithms that had to be rounded, times their probabilities
-  Values by_p, by_q;     // by probabilities
+  Quad size = 0;      // the sum of the magnitudes of the terms that are added
+  Quad coarse = 0;    // of logarithms that had to be rounded, times their probabilities
+  Values by_p, by_q;  // by probabilities
   Values p_size, q_size;
 };
 
@@ -207,7 +207,8 @@ void Fill(RowsProblem* problem, double spread, double closeness, uint64_t seed) 
       for (size_t j = 0; j < z.size(); ++j) {
         const long double log = z[j] - std::log(sum);
         const long double value = given == XENT_PROBABILITIES ? std::exp(log) : given == XENT_LOGITS ? z[j] : log;
-        SetElement(to->data(), problem->dtype, r * problem->classes + static_cast<int64_t>(j), static_cast<double>(value));
+        SetElement(to->data(), problem->dtype, r * problem->classes + static_cast<int64_t>(j),
+                   static_cast<double>(value));
       }
     };
     put(x, problem->options.p_given, &problem->p);
@@ -305,8 +306,8 @@ TEST(Information, DivergencesOfNearlyEqualDistributionsKeepTheirDigits) {
         Quad expected = 0;
         for (int64_t j = 0; j < 20; ++j) {
           const Quad p = problem.P(r, j), q = problem.Q(r, j), d = p - q;
-          expected += measure == XENT_KL_DIVERGENCE ? d * d / (2 * q) - d * d * d / (6 * q * q)
-                                                    : d * d / (8 * (p + q) / 2);
+          expected +=
+              measure == XENT_KL_DIVERGENCE ? d * d / (2 * q) - d * d * d / (6 * q * q) : d * d / (8 * (p + q) / 2);
         }
         const double found = Element(results.rows.data(), XENT_F64, r);
         EXPECT_NEAR(found, static_cast<double>(expected), static_cast<double>(expected) * 1e-14) << r;
@@ -392,11 +393,11 @@ TEST(Information, BaseReductionAndUpstreamMultiply) {
       EXPECT_NEAR(results.total, plain.sum / 6 / std::log(base), 1e-14);
       for (int64_t i = 0; i < 30; ++i) {
         const double factor = -1.25 * factors[static_cast<size_t>(i / 5)] / 6 / std::log(base);
-        EXPECT_NEAR(Element(results.p_gradient.data(), XENT_F64, i), factor * Element(plain.p_gradient.data(), XENT_F64, i),
-                    1e-14);
+        EXPECT_NEAR(Element(results.p_gradient.data(), XENT_F64, i),
+                    factor * Element(plain.p_gradient.data(), XENT_F64, i), 1e-14);
         if (!problem.HasQ()) continue;
-        EXPECT_NEAR(Element(results.q_gradient.data(), XENT_F64, i), factor * Element(plain.q_gradient.data(), XENT_F64, i),
-                    1e-13);
+        EXPECT_NEAR(Element(results.q_gradient.data(), XENT_F64, i),
+                    factor * Element(plain.q_gradient.data(), XENT_F64, i), 1e-13);
       }
     }
   }
@@ -452,7 +453,8 @@ TEST(InformationBits, AreTheSameForThreadsInstructionSetsWithFmaLayoutsAndInPlac
         for (size_t r = 0; r < 300; ++r) {
           for (size_t j = 0; j < 37; ++j) {
             ASSERT_EQ(std::memcmp(turned.data() + (j * 300 + r) * element,
-                                  expected.p_gradient.data() + (r * 37 + j) * element, element), 0);
+                                  expected.p_gradient.data() + (r * 37 + j) * element, element),
+                      0);
           }
         }
         EXPECT_TRUE(!problem.HasQ() || SameBits(problem.q, expected.q_gradient));
@@ -464,7 +466,8 @@ TEST(InformationBits, AreTheSameForThreadsInstructionSetsWithFmaLayoutsAndInPlac
 // ---- joint tables
 
 struct Table {
-  Table(int64_t row_count, int64_t column_count) : rows(row_count), columns(column_count), cells(static_cast<size_t>(rows * columns)) {}
+  Table(int64_t row_count, int64_t column_count)
+      : rows(row_count), columns(column_count), cells(static_cast<size_t>(rows * columns)) {}
 
   std::vector<double> Measure(double base = 0) const {
     const xent_logits table = xent_logits_rows(cells.data(), XENT_F64, rows, columns);
@@ -539,7 +542,8 @@ TEST(Joint, IndependentTablesHaveNoMutualInformationAndDeterminedOnesNoCondition
   Table product(4, 300);
   Table determined(4, 3);
   for (int64_t i = 0; i < 4; ++i) {
-    for (int64_t j = 0; j < 300; ++j) product.cells[static_cast<size_t>(i * 300 + j)] = static_cast<double>((i + 1) * (j + 2));
+    for (int64_t j = 0; j < 300; ++j)
+      product.cells[static_cast<size_t>(i * 300 + j)] = static_cast<double>((i + 1) * (j + 2));
     determined.cells[static_cast<size_t>(i * 3 + i % 3)] = 5;
   }
   EXPECT_LE(product.Measure()[4], 1e-30);
@@ -554,8 +558,8 @@ TEST(Joint, GradientsAreDerivatives) {
   Random random(8);
   Table table(5, 7);
   for (double& cell : table.cells) cell = random.Uniform(0.5, 3);
-  for (const xent_joint_measure measure : {XENT_JOINT_ENTROPY, XENT_ROW_ENTROPY, XENT_COLUMN_ENTROPY,
-                                           XENT_CONDITIONAL_ENTROPY, XENT_MUTUAL_INFORMATION}) {
+  for (const xent_joint_measure measure :
+       {XENT_JOINT_ENTROPY, XENT_ROW_ENTROPY, XENT_COLUMN_ENTROPY, XENT_CONDITIONAL_ENTROPY, XENT_MUTUAL_INFORMATION}) {
     std::vector<double> gradient(35);
     const xent_logits view = xent_logits_rows(table.cells.data(), XENT_F64, 5, 7);
     ASSERT_EQ(xent_joint_information(&view, 2, nullptr, measure, gradient.data()), XENT_OK) << xent_last_error();
@@ -633,7 +637,8 @@ TEST(InformationArguments, BadOnesAreNamed) {
       {[](Call& c) { c.options.num_threads = -3; }, XENT_INVALID_ARGUMENT, "options.num_threads is -3"},
       {[](Call& c) { c.options.row_upstream = reinterpret_cast<char*>(c.rows.data()) + 1; }, XENT_INVALID_ARGUMENT,
        "options.row_upstream"},
-      {[](Call& c) { c.outputs.rows = reinterpret_cast<char*>(c.rows.data()) + 1; }, XENT_INVALID_ARGUMENT, "outputs.rows"},
+      {[](Call& c) { c.outputs.rows = reinterpret_cast<char*>(c.rows.data()) + 1; }, XENT_INVALID_ARGUMENT,
+       "outputs.rows"},
       {[](Call& c) { c.outputs.p_gradient = reinterpret_cast<char*>(c.gp.data()) + 1; }, XENT_INVALID_ARGUMENT,
        "outputs.p_gradient"},
       {[](Call& c) { c.outputs.p_gradient = c.q.data(); }, XENT_OVERLAP, "outputs.p_gradient"},

@@ -27,7 +27,8 @@ struct BinaryFound {
 };
 
 template <class Real, class Call>
-BinaryFound<Real> FindBinary(Call call, const std::vector<Real>& x, const std::vector<Real>& t, const xent_binary_options& options) {
+BinaryFound<Real> FindBinary(Call call, const std::vector<Real>& x, const std::vector<Real>& t,
+                             const xent_binary_options& options) {
   BinaryFound<Real> found;
   found.loss.resize(x.size());
   found.gradient.resize(x.size());
@@ -63,9 +64,8 @@ TEST(BinaryEdges, AnyFocalGammaLeavesNothingWhereThePowerVanishes) {
 TEST(BinaryEdges, LossesNearTheLargestFloatAddUpInDouble) {
   ForEveryIsa([](const std::string&) {
     for (const size_t n : {2, 17, 64, 700}) {
-      const BinaryFound<float> found =
-          FindBinary<float>(xent_sigmoid_cross_entropy, std::vector<float>(n, 3e38f), std::vector<float>(n, 0.0f),
-                            xent_binary_options_default());
+      const BinaryFound<float> found = FindBinary<float>(xent_sigmoid_cross_entropy, std::vector<float>(n, 3e38f),
+                                                         std::vector<float>(n, 0.0f), xent_binary_options_default());
       EXPECT_DOUBLE_EQ(found.total, static_cast<double>(3e38f)) << n;
       EXPECT_DOUBLE_EQ(found.sum, static_cast<double>(n) * static_cast<double>(3e38f)) << n;
     }
@@ -121,7 +121,8 @@ double CategoricalLoss(const std::vector<double>& p, const xent_targets& targets
   outputs.total = &total;
   outputs.gradient = gradient->data();
   const xent_logits rows = xent_logits_rows(p.data(), XENT_F64, 1, static_cast<int64_t>(p.size()));
-  EXPECT_EQ(xent_categorical_cross_entropy(&rows, given, &targets, XENT_LOG_EXACT, 0, nullptr, &outputs, nullptr), XENT_OK)
+  EXPECT_EQ(xent_categorical_cross_entropy(&rows, given, &targets, XENT_LOG_EXACT, 0, nullptr, &outputs, nullptr),
+            XENT_OK)
       << xent_last_error();
   return total;
 }
@@ -235,7 +236,8 @@ TEST(InformationEdges, JointMeasuresDoNotDependOnTheScaleOfTheTable) {
       std::vector<double> scaled = table;
       for (double& cell : scaled) cell = std::ldexp(cell, exponent);
       EXPECT_EQ(Joint(scaled, 2, &gradient), expected) << exponent;
-      for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(std::ldexp(gradient[i], exponent) / at_one[i], 1, exponent > 1000 ? 0.1 : 1e-15);
+      for (size_t i = 0; i < 4; ++i)
+        EXPECT_NEAR(std::ldexp(gradient[i], exponent) / at_one[i], 1, exponent > 1000 ? 0.1 : 1e-15);
     }
     // 1e-200 log(1e200) of the last cell, and log(1 + 1e-200) of the first.
     const std::vector<double> extreme = Joint({1, 1e-300, 1e-300, 1e-200}, 2, &gradient);
@@ -266,9 +268,12 @@ TEST(StreamEdges, WhatIsWrittenOverlapsNothingElse) {
   const xent_logits x = xent_logits_rows(slice.data(), XENT_F32, 4, 2);
   const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
   ASSERT_EQ(xent_softmax_begin(8, states.data(), label_logits.data()), XENT_OK);
-  EXPECT_EQ(xent_softmax_merge(4, states.data(), label_logits.data(), states.data(), label_logits.data()), XENT_OVERLAP);
-  EXPECT_EQ(xent_softmax_merge(4, states.data() + 2, label_logits.data() + 4, states.data(), label_logits.data()), XENT_OVERLAP);
-  EXPECT_EQ(xent_softmax_merge(4, states.data() + 4, label_logits.data() + 4, states.data(), label_logits.data()), XENT_OK);
+  EXPECT_EQ(xent_softmax_merge(4, states.data(), label_logits.data(), states.data(), label_logits.data()),
+            XENT_OVERLAP);
+  EXPECT_EQ(xent_softmax_merge(4, states.data() + 2, label_logits.data() + 4, states.data(), label_logits.data()),
+            XENT_OVERLAP);
+  EXPECT_EQ(xent_softmax_merge(4, states.data() + 4, label_logits.data() + 4, states.data(), label_logits.data()),
+            XENT_OK);
   const xent_targets of_logits = xent_targets_labels(label_logits.data(), XENT_I64);
   EXPECT_EQ(xent_softmax_push(&x, 0, &of_logits, nullptr, states.data(), label_logits.data()), XENT_OVERLAP);
   xent_softmax_options options = xent_softmax_options_default();
@@ -286,12 +291,15 @@ TEST(StreamEdges, WhatIsWrittenOverlapsNothingElse) {
   EXPECT_EQ(finish(reinterpret_cast<float*>(memory.data()) + 9, nullptr), XENT_OVERLAP);  // the last class's weight
   EXPECT_EQ(finish(states.data(), nullptr), XENT_OVERLAP);
   EXPECT_EQ(finish(nullptr, label_logits.data()), XENT_OVERLAP);
-  EXPECT_EQ(xent_softmax_push_gradient(&x, 0, 10, states.data(), label_logits.data(), &targets, &options, memory.data() + 2),
-            XENT_OVERLAP);
+  EXPECT_EQ(
+      xent_softmax_push_gradient(&x, 0, 10, states.data(), label_logits.data(), &targets, &options, memory.data() + 2),
+      XENT_OVERLAP);
   EXPECT_EQ(xent_softmax_push_gradient(&x, 0, 10, states.data(), label_logits.data(), &targets, &options,
-                                       const_cast<int64_t*>(labels.data())), XENT_OVERLAP);
+                                       const_cast<int64_t*>(labels.data())),
+            XENT_OVERLAP);
   EXPECT_EQ(xent_softmax_push_gradient(&x, 0, INT64_MIN, states.data(), label_logits.data(), &targets, &options,
-                                       memory.data() + 40), XENT_INVALID_ARGUMENT);
+                                       memory.data() + 40),
+            XENT_INVALID_ARGUMENT);
   EXPECT_NE(std::string(xent_last_error()).find("classes"), std::string::npos);
   options.live_classes = 1;
   EXPECT_EQ(finish(memory.data() + 40, nullptr), XENT_UNSUPPORTED);

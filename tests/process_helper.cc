@@ -99,7 +99,8 @@ int FirstCall() {
   return 0;
 }
 
-// Every way through the library: rows that are staged, long rows, rows shared by columns, terms per class, arrays; one thread and four.
+// Every way through the library: rows that are staged, long rows, rows shared by columns, terms per class, arrays; one
+// thread and four.
 void* CallEverything(void*) {
   for (int32_t i = 0; i < xent_isa_count(); ++i) {
     if (xent_isa_supported(i) == 0 || xent_isa_cap(xent_isa_name(i)) != XENT_OK) continue;

@@ -28,7 +28,8 @@ struct Found {
   std::vector<float> loss, lse, gradient;
 };
 
-Found Find(const std::vector<float>& x, int64_t classes, const xent_targets& targets, const xent_softmax_options& options) {
+Found Find(const std::vector<float>& x, int64_t classes, const xent_targets& targets,
+           const xent_softmax_options& options) {
   const int64_t rows = static_cast<int64_t>(x.size()) / classes;
   Found found = {std::vector<float>(static_cast<size_t>(rows)), std::vector<float>(static_cast<size_t>(rows)),
                  std::vector<float>(x.size())};
@@ -133,7 +134,8 @@ TEST(SoftmaxEdges, WhatIsNaNIsNaNInEveryClass) {
   xent_softmax_options options = Sum();
   options.invalid_label = XENT_INVALID_LABEL_NAN;
   for (const std::vector<int32_t>& classes : {std::vector<int32_t>{9, 0, 1, 2}, {0, 9, 1, 2}, {-100, 9, 1, 2}}) {
-    const Found found = Find(x, 4, xent_targets_sparse(classes.data(), XENT_I32, weights.data(), 2, XENT_REST_DROP), options);
+    const Found found =
+        Find(x, 4, xent_targets_sparse(classes.data(), XENT_I32, weights.data(), 2, XENT_REST_DROP), options);
     EXPECT_TRUE(std::isnan(found.loss[0]) && std::isnan(found.lse[0]));
     for (size_t j = 0; j < 4; ++j) EXPECT_TRUE(std::isnan(found.gradient[j])) << j;
     for (size_t j = 4; j < 8; ++j) EXPECT_FALSE(std::isnan(found.gradient[j])) << j;
@@ -287,7 +289,8 @@ TEST(SoftmaxEdges, HalvesFarFromZeroLoseAsLittleAsOthers) {
           ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, nullptr, &outputs), XENT_OK);
           long double others = 0;
           for (int64_t j = 1; j < classes; ++j) {
-            others += std::exp(static_cast<long double>(Element(x.data(), XENT_F16, j)) - Element(x.data(), XENT_F16, 0));
+            others +=
+                std::exp(static_cast<long double>(Element(x.data(), XENT_F16, j)) - Element(x.data(), XENT_F16, 0));
           }
           const long double exact = std::log1p(others);
           ASSERT_LE(std::fabs(loss - exact), 2 * Ulp(exact, FormatOf(XENT_F32))) << offset << " " << classes;
@@ -304,8 +307,10 @@ TEST(SoftmaxEdges, TheMaskIsNotWrittenOver) {
   xent_softmax_options options = xent_softmax_options_default();
   options.row_mask = reinterpret_cast<const uint8_t*>(room.data());
   const std::vector<xent_status> all = {
-      xent_softmax(&logits, &options, room.data()), xent_log_softmax(&logits, &options, room.data()),
-      xent_logsumexp(&logits, &options, room.data()), xent_softmax_backward(&logits, &options, x.data(), room.data()),
+      xent_softmax(&logits, &options, room.data()),
+      xent_log_softmax(&logits, &options, room.data()),
+      xent_logsumexp(&logits, &options, room.data()),
+      xent_softmax_backward(&logits, &options, x.data(), room.data()),
       xent_token_logprob(&logits, tokens, XENT_I32, 1, &options, room.data(), nullptr),
       xent_token_logprob(&logits, tokens, XENT_I32, 1, &options, x.data(), room.data())};
   for (size_t i = 0; i + 1 < all.size(); ++i) EXPECT_EQ(all[i], XENT_OVERLAP) << i;

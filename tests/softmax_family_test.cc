@@ -79,7 +79,8 @@ TEST(SoftmaxFamily, ReferenceGradientIsTheDifferenceOfLosses) {
         above[j] += step;
         below[j] -= step;
         const Quad difference = (RowObjective(family, r, above, reference.denominator) -
-                                 RowObjective(family, r, below, reference.denominator)) / (2 * step);
+                                 RowObjective(family, r, below, reference.denominator)) /
+                                (2 * step);
         const double error = static_cast<double>(difference - row.gradient[j]);
         const double size = static_cast<double>(row.gradient_size[j]);
         ASSERT_LE(std::fabs(error), 1e-15 * (size + 1)) << "row " << r << ", class " << j << "\n"

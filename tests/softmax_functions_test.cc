@@ -30,7 +30,8 @@ struct Rows {
     Random random(seed);
     for (int64_t r = 0; r < rows; ++r) {
       const double spread = r % 3 == 0 ? 20 : 2;
-      for (int64_t j = 0; j < classes; ++j) Set(&memory, r, j, random.Below(30) == 0 ? -kInf : spread * random.Normal());
+      for (int64_t j = 0; j < classes; ++j)
+        Set(&memory, r, j, random.Below(30) == 0 ? -kInf : spread * random.Normal());
       Set(&memory, r, r % classes, r % 5 == 0 ? 40 : 1);
     }
   }
@@ -39,7 +40,9 @@ struct Rows {
     return r / view.inner * view.outer_stride + j * view.class_stride + r % view.inner * view.inner_stride;
   }
   double Get(const Bytes& array, int64_t r, int64_t j) const { return Element(array.data(), dtype, Index(r, j)); }
-  void Set(Bytes* array, int64_t r, int64_t j, double value) const { SetElement(array->data(), dtype, Index(r, j), value); }
+  void Set(Bytes* array, int64_t r, int64_t j, double value) const {
+    SetElement(array->data(), dtype, Index(r, j), value);
+  }
 
   xent_dtype dtype;
   int64_t classes;
@@ -161,7 +164,8 @@ TEST(SoftmaxFunctions, GradientsAreWithinTheirBoundsInEveryLayout) {
     of_log_probabilities.data = log_p.data();
     ASSERT_EQ(xent_softmax(&rows.view, &options, p.data()), XENT_OK);
     ASSERT_EQ(xent_log_softmax(&rows.view, &options, log_p.data()), XENT_OK);
-    ASSERT_EQ(xent_logsumexp_backward(&rows.view, &options, of_rows.data(), of_lse.data()), XENT_OK) << xent_last_error();
+    ASSERT_EQ(xent_logsumexp_backward(&rows.view, &options, of_rows.data(), of_lse.data()), XENT_OK)
+        << xent_last_error();
     ASSERT_EQ(xent_log_softmax_backward(&of_log_probabilities, &options, g.data(), of_log.data()), XENT_OK);
     ASSERT_EQ(xent_softmax_backward(&of_probabilities, &options, of_p.data(), of_p.data()), XENT_OK);  // in place
     for (int64_t r = 0; r < rows.rows; ++r) {
@@ -184,8 +188,8 @@ TEST(SoftmaxFunctions, GradientsAreWithinTheirBoundsInEveryLayout) {
                    Units(rows, options, 4, 8), rows.dtype, row_type);
         ExpectNear(rows.Get(of_p, r, j), 0.5L * given * (one - dot), 0.5L * given * (std::fabs(one) + dot_size), 4,
                    rows.dtype, row_type);
-        ExpectNear(rows.Get(of_log, r, j), 0.5L * (one - log_given * sum), 0.5L * (std::fabs(one) + log_given * sum_size),
-                   4, rows.dtype, row_type);
+        ExpectNear(rows.Get(of_log, r, j), 0.5L * (one - log_given * sum),
+                   0.5L * (std::fabs(one) + log_given * sum_size), 4, rows.dtype, row_type);
         if (testing::Test::HasFailure()) return;
       }
     }
@@ -202,8 +206,10 @@ TEST(SoftmaxFunctions, TokensHaveTheLogProbabilitiesOfTheirClasses) {
         tokens[i] = i % 7 == 3 ? -100 : static_cast<int32_t>(i * 31 % static_cast<size_t>(rows.classes));
       }
       Bytes log_p(tokens.size() * SizeOf(row_type)), entropy(static_cast<size_t>(rows.rows) * SizeOf(row_type));
-      ASSERT_EQ(xent_token_logprob(&rows.view, tokens.data(), XENT_I32, kPerRow, &options, log_p.data(), entropy.data()),
-                XENT_OK) << xent_last_error();
+      ASSERT_EQ(
+          xent_token_logprob(&rows.view, tokens.data(), XENT_I32, kPerRow, &options, log_p.data(), entropy.data()),
+          XENT_OK)
+          << xent_last_error();
       for (int64_t r = 0; r < rows.rows; ++r) {
         const Exact exact = ExactOf(rows, r, options);
         ExpectNear(Element(entropy.data(), row_type, r), exact.entropy, exact.entropy, Units(rows, options, 4, 6),
@@ -268,9 +274,11 @@ TEST(SoftmaxFunctions, BadArgumentsAreErrorsAndNothingIsWritten) {
   refuses(xent_softmax_backward(&logits, nullptr, y.data() + 1, y.data()), XENT_OVERLAP, "upstream");
   refuses(xent_logsumexp_backward(&logits, nullptr, y.data(), y.data()), XENT_OVERLAP, "upstream");
   refuses(xent_token_logprob(&logits, nullptr, XENT_I64, 1, nullptr, rows.data(), nullptr), invalid, "tokens");
-  refuses(xent_token_logprob(&logits, tokens.data(), XENT_F32, 1, nullptr, rows.data(), nullptr), invalid, "tokens_dtype");
+  refuses(xent_token_logprob(&logits, tokens.data(), XENT_F32, 1, nullptr, rows.data(), nullptr), invalid,
+          "tokens_dtype");
   refuses(xent_token_logprob(&logits, tokens.data(), XENT_I64, 0, nullptr, rows.data(), nullptr), invalid, "per_row");
-  refuses(xent_token_logprob(&logits, tokens.data(), XENT_I64, 1, nullptr, nullptr, nullptr), invalid, "log_probabilities");
+  refuses(xent_token_logprob(&logits, tokens.data(), XENT_I64, 1, nullptr, nullptr, nullptr), invalid,
+          "log_probabilities");
   refuses(xent_token_logprob(&logits, tokens.data(), XENT_I64, 1, nullptr, rows.data(), rows.data() + 1), XENT_OVERLAP,
           "entropy");
   xent_softmax_options options = xent_softmax_options_default();

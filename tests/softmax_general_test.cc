@@ -32,8 +32,8 @@ enum class Form { kOneHot, kLabelsWithArgmax, kColumns };
 void Transpose(const unsigned char* from, int64_t rows, int64_t columns, size_t element, unsigned char* to) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
-      std::memcpy(to + static_cast<size_t>(c * rows + r) * element, from + static_cast<size_t>(r * columns + c) * element,
-                  element);
+      std::memcpy(to + static_cast<size_t>(c * rows + r) * element,
+                  from + static_cast<size_t>(r * columns + c) * element, element);
     }
   }
 }
@@ -422,7 +422,8 @@ TEST(SoftmaxGeneralBits, OfSmoothedLongRowsAreTheSameForEveryNumberOfThreads) {
       family.Place({family.classes, 1, 1});
       family.gradient_layout = family.layout;
       for (int64_t r = 0; r < 3; ++r) {
-        for (int64_t j = 0; j < family.classes; ++j) family.SetLogit(r, j, 2 * random.Normal() + (j % 50000 == 7 ? far : 0));
+        for (int64_t j = 0; j < family.classes; ++j)
+          family.SetLogit(r, j, 2 * random.Normal() + (j % 50000 == 7 ? far : 0));
       }
       family.SetLabels(XENT_I64, {5, 40000, 70000});
       family.options.label_smoothing = 0.1;

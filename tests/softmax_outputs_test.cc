@@ -74,7 +74,8 @@ TEST(SoftmaxOutputs, EverySubsetOfUsualRowsHasTheBitsOfAllTogether) {
       for (const double upstream : {1.0, 1.5, -3e-37, 1e-300, 3e38, 0.0}) {
         const Problem problem = UsualProblem(dtype, classes, upstream);
         const Results all = MustRun(problem);
-        for (const unsigned want : {kTotal | kRowLoss, kTotal | kRowLoss | kGradient, kGradient | 0u, kGradient | kLse}) {
+        for (const unsigned want :
+             {kTotal | kRowLoss, kTotal | kRowLoss | kGradient, kGradient | 0u, kGradient | kLse}) {
           ASSERT_EQ(FirstDifference(MustRun(problem, want), all), "")
               << problem.classes << " classes, upstream " << upstream << ", outputs " << want;
         }

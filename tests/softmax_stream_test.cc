@@ -39,10 +39,12 @@ Streamed Stream(const Problem& problem, const std::vector<int64_t>& bounds, size
   for (size_t i = 0; i + 1 < bounds.size(); ++i) {
     if (i % slices_per_shard == 0) xent_softmax_begin(problem.rows, shard.data(), shard_logits.data());
     const xent_logits slice = SliceOf(problem, problem.logits.data(), bounds[i], bounds[i + 1]);
-    EXPECT_EQ(xent_softmax_push(&slice, bounds[i], &labels, &problem.options, shard.data(), shard_logits.data()), XENT_OK)
+    EXPECT_EQ(xent_softmax_push(&slice, bounds[i], &labels, &problem.options, shard.data(), shard_logits.data()),
+              XENT_OK)
         << xent_last_error();
     if ((i + 1) % slices_per_shard != 0 && i + 2 < bounds.size()) continue;
-    EXPECT_EQ(xent_softmax_merge(problem.rows, shard.data(), shard_logits.data(), states.data(), label_logits.data()), XENT_OK);
+    EXPECT_EQ(xent_softmax_merge(problem.rows, shard.data(), shard_logits.data(), states.data(), label_logits.data()),
+              XENT_OK);
   }
   Streamed result;
   result.row_loss = Bytes(rows * SizeOf(RowType(problem.dtype)));
@@ -55,25 +57,33 @@ Streamed Stream(const Problem& problem, const std::vector<int64_t>& bounds, size
   outputs.ignored = &result.ignored;
   outputs.row_loss = result.row_loss.data();
   outputs.lse = result.lse.data();
-  EXPECT_EQ(xent_softmax_finish(problem.rows, problem.classes, problem.dtype, states.data(), label_logits.data(), &labels,
-                                &problem.options, &outputs), XENT_OK) << xent_last_error();
+  EXPECT_EQ(xent_softmax_finish(problem.rows, problem.classes, problem.dtype, states.data(), label_logits.data(),
+                                &labels, &problem.options, &outputs),
+            XENT_OK)
+      << xent_last_error();
   for (size_t i = 0; i + 1 < bounds.size(); ++i) {
     const xent_logits slice = SliceOf(problem, problem.logits.data(), bounds[i], bounds[i + 1]);
     const xent_logits to = SliceOf(problem, result.gradient.data(), bounds[i], bounds[i + 1]);
-    EXPECT_EQ(xent_softmax_push_gradient(&slice, bounds[i], problem.classes, states.data(), label_logits.data(), &labels,
-                                         &problem.options, const_cast<void*>(to.data)), XENT_OK) << xent_last_error();
+    EXPECT_EQ(xent_softmax_push_gradient(&slice, bounds[i], problem.classes, states.data(), label_logits.data(),
+                                         &labels, &problem.options, const_cast<void*>(to.data)),
+              XENT_OK)
+        << xent_last_error();
   }
   return result;
 }
 
-bool Same(const Bytes& a, const Bytes& b) { return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0; }
+bool Same(const Bytes& a, const Bytes& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+}
 
 Problem MixedProblem(xent_dtype dtype, int64_t classes) {
-  const char* const kNames[] = {"normal", "confident", "very_negative", "masked", "wide_30", "label_masked", "leading_masked", "mixed"};
+  const char* const kNames[] = {"normal",  "confident",    "very_negative",  "masked",
+                                "wide_30", "label_masked", "leading_masked", "mixed"};
   Problem problem(dtype, 8, classes);
   for (int64_t r = 0; r < 8; ++r) {
     problem.labels[static_cast<size_t>(r)] =
-        FillRow(*FindDistribution(kNames[r]), dtype, classes, 5 + static_cast<uint64_t>(r), problem.logits.data(), r * problem.row_stride);
+        FillRow(*FindDistribution(kNames[r]), dtype, classes, 5 + static_cast<uint64_t>(r), problem.logits.data(),
+                r * problem.row_stride);
   }
   problem.labels[4] = problem.options.ignore_index;
   problem.options.upstream = 0.7;
@@ -109,7 +119,8 @@ TEST(SoftmaxStream, AnySlicesAreWithinTheBounds) {
       const Results whole = MustRun(problem);
       std::vector<int64_t> bounds = {0};
       Random random(static_cast<uint64_t>(classes));
-      while (bounds.back() < classes) bounds.push_back(std::min(classes, bounds.back() + 1 + random.Below(classes / 3 + 1)));
+      while (bounds.back() < classes)
+        bounds.push_back(std::min(classes, bounds.back() + 1 + random.Below(classes / 3 + 1)));
       for (const size_t shard : {size_t{1}, size_t{2}, size_t{100}}) {
         const Streamed streamed = Stream(problem, bounds, shard);
         const Format row = FormatOf(RowType(dtype)), element = FormatOf(dtype);
@@ -120,7 +131,8 @@ TEST(SoftmaxStream, AnySlicesAreWithinTheBounds) {
               << classes << " classes, row " << r << ": " << found << " and " << expected;
           for (int64_t j = 0; j < classes; ++j) {
             const double g = Element(streamed.gradient.data(), dtype, r * classes + j), want = whole.Gradient(r, j);
-            EXPECT_TRUE((std::isnan(g) && std::isnan(want)) || UlpError(g, want, element) <= 9) << classes << ", row " << r;
+            EXPECT_TRUE((std::isnan(g) && std::isnan(want)) || UlpError(g, want, element) <= 9)
+                << classes << ", row " << r;
           }
         }
       }
@@ -166,13 +178,17 @@ TEST(SoftmaxStream, WhatIsWrongIsNamedAndChangesNothing) {
     EXPECT_STREQ(xent_status_name(found), xent_status_name(status)) << named;
     EXPECT_NE(std::string(xent_last_error()).find(named), std::string::npos) << xent_last_error();
   };
-  const auto push = [&](int64_t first) { return xent_softmax_push(&slice, first, &labels, &problem.options, states.data(), logits.data()); };
+  const auto push = [&](int64_t first) {
+    return xent_softmax_push(&slice, first, &labels, &problem.options, states.data(), logits.data());
+  };
   expect(xent_softmax_begin(-1, states.data(), logits.data()), XENT_INVALID_ARGUMENT, "rows is -1");
   expect(xent_softmax_begin(4, nullptr, logits.data()), XENT_INVALID_ARGUMENT, "states is NULL");
   expect(xent_softmax_begin(4, states.data(), nullptr), XENT_INVALID_ARGUMENT, "label_logits is NULL");
   expect(push(-1), XENT_INVALID_ARGUMENT, "first_class is -1");
-  expect(xent_softmax_push(nullptr, 0, &labels, nullptr, states.data(), logits.data()), XENT_INVALID_ARGUMENT, "slice is NULL");
-  expect(xent_softmax_push(&slice, 0, nullptr, nullptr, states.data(), logits.data()), XENT_INVALID_ARGUMENT, "targets is NULL");
+  expect(xent_softmax_push(nullptr, 0, &labels, nullptr, states.data(), logits.data()), XENT_INVALID_ARGUMENT,
+         "slice is NULL");
+  expect(xent_softmax_push(&slice, 0, nullptr, nullptr, states.data(), logits.data()), XENT_INVALID_ARGUMENT,
+         "targets is NULL");
   problem.options.label_smoothing = 0.1;
   expect(push(0), XENT_UNSUPPORTED, "label_smoothing");
   problem.options.label_smoothing = 0;
@@ -181,7 +197,8 @@ TEST(SoftmaxStream, WhatIsWrongIsNamedAndChangesNothing) {
   expect(push(0), XENT_UNSUPPORTED, "class_stride 2");
   slice = SliceOf(problem, problem.logits.data(), 0, 10);
   const xent_targets dense = xent_targets_dense(problem.logits.data(), XENT_F32);
-  expect(xent_softmax_push(&slice, 0, &dense, nullptr, states.data(), logits.data()), XENT_UNSUPPORTED, "labels.kind is 2");
+  expect(xent_softmax_push(&slice, 0, &dense, nullptr, states.data(), logits.data()), XENT_UNSUPPORTED,
+         "labels.kind is 2");
   ASSERT_EQ(push(0), XENT_OK);
   const int64_t label = problem.labels[2];
   problem.labels[2] = 10;
@@ -200,10 +217,11 @@ TEST(SoftmaxStream, WhatIsWrongIsNamedAndChangesNothing) {
          XENT_INVALID_ARGUMENT, "first_class is 1");
   expect(xent_softmax_push_gradient(&slice, 0, 10, states.data(), logits.data(), &labels, nullptr, nullptr),
          XENT_INVALID_ARGUMENT, "gradient is NULL");
-  expect(xent_softmax_push_gradient(&slice, 0, 10, states.data(), logits.data(), &labels, nullptr, states.data()), XENT_OVERLAP,
-         "gradient");
+  expect(xent_softmax_push_gradient(&slice, 0, 10, states.data(), logits.data(), &labels, nullptr, states.data()),
+         XENT_OVERLAP, "gradient");
   EXPECT_TRUE(std::all_of(gradient.begin(), gradient.end(), [](float g) { return g == 7.0f; }));
-  expect(xent_softmax_merge(4, nullptr, logits.data(), states.data(), logits.data()), XENT_INVALID_ARGUMENT, "more_states is NULL");
+  expect(xent_softmax_merge(4, nullptr, logits.data(), states.data(), logits.data()), XENT_INVALID_ARGUMENT,
+         "more_states is NULL");
   EXPECT_EQ(finish(10), XENT_OK);
   EXPECT_NEAR(total, MustRun(problem, kTotal).total, 1e-6);
 }

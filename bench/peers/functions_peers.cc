@@ -71,16 +71,20 @@ namespace {
 // Arrays of f32 and f64 as one initializer, each from an expression for a step.
 #define XENT_STEPS(T, kLanes, step) \
   [](const void* x, void* y, int64_t n) { ForSteps<T, kLanes>(x, y, n, [](const T* from, T* to) { step; }); }
-#define XENT_VECTORS(of_floats, of_doubles)                                               \
-  {XENT_STEPS(float, sizeof(Floats) / 4, XENT_STORE_F(to, of_floats(XENT_LOAD_F(from)))), \
-   XENT_STEPS(double, sizeof(Doubles) / 8, XENT_STORE_D(to, of_doubles(XENT_LOAD_D(from))))}
-#define XENT_SCALAR(name) {XENT_STEPS(float, 1, *to = std::name(*from)), XENT_STEPS(double, 1, *to = std::name(*from))}
+#define XENT_VECTORS(of_floats, of_doubles)                                                      \
+  {                                                                                              \
+    XENT_STEPS(float, sizeof(Floats) / 4, XENT_STORE_F(to, of_floats(XENT_LOAD_F(from)))),       \
+        XENT_STEPS(double, sizeof(Doubles) / 8, XENT_STORE_D(to, of_doubles(XENT_LOAD_D(from)))) \
+  }
+#define XENT_SCALAR(name) \
+  { XENT_STEPS(float, 1, *to = std::name(*from)), XENT_STEPS(double, 1, *to = std::name(*from)) }
 #define XENT_MVEC(name) XENT_VECTORS(XENT_MVEC_F(name), XENT_MVEC_D(name))
 #define XENT_SLEEF(name) XENT_VECTORS(XENT_SLEEF_F(name), XENT_SLEEF_D(name))
 #define XENT_HWY_STEPS(T, Name)                                                 \
   XENT_STEPS(T, hn::MaxLanes(hn::ScalableTag<T>()), const hn::ScalableTag<T> d; \
              hn::Store(hn::Name(d, hn::Load(d, from)), d, to))
-#define XENT_HWY(Name) {XENT_HWY_STEPS(float, Name), XENT_HWY_STEPS(double, Name)}
+#define XENT_HWY(Name) \
+  { XENT_HWY_STEPS(float, Name), XENT_HWY_STEPS(double, Name) }
 
 // Functions in the order of xent.h; f32, f64. Those that a library lacks are null.
 struct Peer {

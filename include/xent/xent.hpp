@@ -46,7 +46,8 @@ struct Float16 {
 // Integers by their size and sign, so that long and long long both have a type.
 template <class T>
 constexpr xent_dtype IntegerDtype() {
-  static_assert(std::is_integral_v<T> && !(sizeof(T) == 8 && std::is_unsigned_v<T>), "labels are u8 to u32 and i8 to i64");
+  static_assert(std::is_integral_v<T> && !(sizeof(T) == 8 && std::is_unsigned_v<T>),
+                "labels are u8 to u32 and i8 to i64");
   if (sizeof(T) == 1) return std::is_signed_v<T> ? XENT_I8 : XENT_U8;
   if (sizeof(T) == 2) return std::is_signed_v<T> ? XENT_I16 : XENT_U16;
   if (sizeof(T) == 4) return std::is_signed_v<T> ? XENT_I32 : XENT_U32;
@@ -74,8 +75,8 @@ class View {
  public:
   constexpr View() noexcept = default;
   constexpr View(T* data, std::size_t size) noexcept : data_(data), size_(size) {}
-  template <class Container, class = std::enable_if_t<std::is_convertible_v<
-                                 decltype(std::declval<Container&>().data()), T*>>>
+  template <class Container,
+            class = std::enable_if_t<std::is_convertible_v<decltype(std::declval<Container&>().data()), T*>>>
   constexpr View(Container&& container) noexcept : data_(container.data()), size_(container.size()) {}
 
   constexpr T* data() const noexcept { return data_; }

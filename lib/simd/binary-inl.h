@@ -1,5 +1,5 @@
-// What a binary loss does to a lane; NaN comes out as NaN. With L = log(1 + e^-|x|), sigma the sigmoid, t the target after smoothing,
-// a = pos_weight t and b = 1 - t:
+// What a binary loss does to a lane; NaN comes out as NaN. With L = log(1 + e^-|x|), sigma the sigmoid, t the target
+// after smoothing, a = pos_weight t and b = 1 - t:
 //   loss = (a + b) L + |x| (a if x < 0, else b)         gradient = b sigma(x) - a sigma(-x)
 // No term of the loss is negative, so that nothing cancels, nor does in the gradient of a hard target. f32 logits are
 // computed in f32; the focal factor and logarithms of probabilities in f64, rounded once.
@@ -175,7 +175,8 @@ struct InWideForm {
       const BinaryElement<Wide> wide = {hn::PromoteTo(dd, in.x), hn::PromoteTo(dd, in.target),
                                         hn::PromoteTo(dd, in.pos_weight)};
       const auto out = Form()(dd, terms, wide);
-      return {hn::Set(d, static_cast<float>(hn::GetLane(out.loss))), hn::Set(d, static_cast<float>(hn::GetLane(out.gradient)))};
+      return {hn::Set(d, static_cast<float>(hn::GetLane(out.loss))),
+              hn::Set(d, static_cast<float>(hn::GetLane(out.gradient)))};
 #else
       using Wide = hn::Rebind<double, hn::Half<D>>;
       const hn::Half<D> half;
@@ -195,9 +196,9 @@ struct InWideForm {
   }
 };
 
-// base^gamma = mantissa * 2^exponent for base in [0, 1], gamma > 0. With base = m 2^k it is 2^(gamma k) e^(gamma log m);
-// of gamma k only what is left of the nearest integer goes through the exponential, whose error would be as large as its
-// argument. The power of two is kept apart, since what it multiplies may be huge. f64.
+// base^gamma = mantissa * 2^exponent for base in [0, 1], gamma > 0. With base = m 2^k it is 2^(gamma k) e^(gamma log
+// m); of gamma k only what is left of the nearest integer goes through the exponential, whose error would be as large
+// as its argument. The power of two is kept apart, since what it multiplies may be huge. f64.
 template <class D>
 struct PowerOfFraction {
   HWY_INLINE PowerOfFraction(D d, hn::Vec<D> base, double gamma) {
@@ -279,7 +280,8 @@ struct ProbabilitiesForm {
     const auto p = hn::IfThenElse(hn::Lt(in.x, least), least, hn::IfThenElse(hn::Gt(in.x, most), most, in.x));
     const auto rest = hn::Sub(one, p);
     const auto least_log = hn::Set(d, terms.least_log);
-    const auto at_least = [&](hn::Vec<D> log) HWY_ATTR { return hn::IfThenElse(hn::Lt(log, least_log), least_log, log); };
+    const auto at_least = [&](hn::Vec<D> log)
+                              HWY_ATTR { return hn::IfThenElse(hn::Lt(log, least_log), least_log, log); };
     const auto log_p = at_least(Log()(d, p, 0));
     const auto log_rest = at_least(Log1p()(d, hn::Neg(p), 0));
     const auto loss = hn::Neg(hn::Add(TimesFactor(d, weights.a, log_p), TimesFactor(d, weights.b, log_rest)));
@@ -298,13 +300,14 @@ struct ProbabilitiesForm {
   }
 };
 
-// The same of f32 without a clip, several times as fast: logarithms that are rounded to f32 (log-inl.h), of hard targets
-// only the one that counts; what the gradient divides by is in f32.
+// The same of f32 without a clip, several times as fast: logarithms that are rounded to f32 (log-inl.h), of hard
+// targets only the one that counts; what the gradient divides by is in f32.
 struct ShortProbabilitiesForm {
   template <class D>
   HWY_INLINE BinaryResult<D> operator()(D d, const BinaryTerms& terms, const BinaryLaneTerms<Lane<D>>& lanes,
                                         const BinaryElement<D>& in) const {
-    if (sizeof(Lane<D>) == sizeof(double) || terms.clip > 0.0) return InWideForm<ProbabilitiesForm>()(d, terms, lanes, in);
+    if (sizeof(Lane<D>) == sizeof(double) || terms.clip > 0.0)
+      return InWideForm<ProbabilitiesForm>()(d, terms, lanes, in);
     if constexpr (sizeof(Lane<D>) == sizeof(float)) return Short(d, terms, lanes, in);
     return {in.x, in.x};
   }
@@ -318,7 +321,8 @@ struct ShortProbabilitiesForm {
     const auto rest = hn::Sub(one, p);
     const auto y = hn::IfThenElse(of_p, p, rest);
     const auto biased = BiasedForLog(dd, y, kShortLogLowBits);
-    const auto inverse = hn::BitCast(dd, hn::Sub(hn::Set(du, 2047ull << 52), hn::And(biased, hn::Set(du, 0xFFFull << 52))));
+    const auto inverse =
+        hn::BitCast(dd, hn::Sub(hn::Set(du, 2047ull << 52), hn::And(biased, hn::Set(du, 0xFFFull << 52))));
     // 1 - p may have been rounded; 2^-k - 1 - p 2^-k is what it stands for.
     const auto of_rest = hn::NegMulAdd(p, inverse, hn::Sub(inverse, one));
     const auto f = hn::IfThenElse(of_p, hn::Sub(LogMantissa(dd, biased, kShortLogLowBits), one), of_rest);
@@ -353,7 +357,8 @@ struct ShortProbabilitiesForm {
     const auto p = hn::Abs(in.x);  // -0 is 0
     const auto is_probability = hn::And(hn::Ge(in.x, zero), hn::Le(in.x, one));
     const auto least_log = hn::Set(d, static_cast<float>(terms.least_log));
-    const auto at_least = [&](hn::Vec<D> log) HWY_ATTR { return hn::IfThenElse(hn::Lt(log, least_log), least_log, log); };
+    const auto at_least = [&](hn::Vec<D> log)
+                              HWY_ATTR { return hn::IfThenElse(hn::Lt(log, least_log), least_log, log); };
     const BinaryWeights<D> weights(d, lanes, in);
     const auto inside = hn::IfThenElse(is_probability, p, one);
     const auto is_one = hn::And(hn::Eq(weights.t, one), hn::Eq(weights.b, zero));  // smoothing may be less than t shows
@@ -366,9 +371,8 @@ struct ShortProbabilitiesForm {
       loss = hn::IfThenElse(is_soft, hn::Add(loss, second), loss);
     }
     const auto rest = hn::Sub(one, inside);
-    const auto per = [&](hn::Vec<D> weight, hn::Vec<D> probability) HWY_ATTR {
-      return hn::IfThenZeroElse(hn::Eq(weight, zero), hn::Div(weight, probability));
-    };
+    const auto per = [&](hn::Vec<D> weight, hn::Vec<D> probability)
+                         HWY_ATTR { return hn::IfThenZeroElse(hn::Eq(weight, zero), hn::Div(weight, probability)); };
     auto gradient = hn::Sub(per(weights.b, rest), per(weights.a, inside));
     if (terms.least_product > 0.0) {
       const auto product = hn::Max(hn::Mul(inside, rest), hn::Set(d, static_cast<float>(terms.least_product)));

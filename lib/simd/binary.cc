@@ -31,8 +31,7 @@ class BinaryRun {
     U* gradient;
   };
 
-  HWY_INLINE explicit BinaryRun(const BinaryTerms& terms)
-      : terms_(terms) {}
+  HWY_INLINE explicit BinaryRun(const BinaryTerms& terms) : terms_(terms) {}
 
   // Elements [first, end), step by step. A step that is cut is run in copies that have a whole one.
   template <bool kPlain, bool kGradient, bool kStream>
@@ -82,8 +81,13 @@ class BinaryRun {
       std::memcpy(static_cast<void*>(to), from + first, static_cast<size_t>(count) * sizeof(*to));
       return to;
     };
-    part->at = {copy(at.x, part->x), copy(at.targets, part->targets), copy(at.weight, part->weight),
-                copy(at.pos_weight, part->pos_weight), copy(at.upstream, part->upstream), part->loss, part->gradient};
+    part->at = {copy(at.x, part->x),
+                copy(at.targets, part->targets),
+                copy(at.weight, part->weight),
+                copy(at.pos_weight, part->pos_weight),
+                copy(at.upstream, part->upstream),
+                part->loss,
+                part->gradient};
   }
 
   static void CopyBack(const Part& part, int64_t first, int64_t count, const Arrays& at) {
@@ -99,7 +103,8 @@ class BinaryRun {
     PrefetchAhead<kStep>(at.x + i);
     PrefetchAhead<kStep>(at.targets + i);
     for (int64_t v = 0; v < kStepVectors<C>; ++v) {
-      hn::Store(Element<kPlain, kGradient, kStream>(lanes, at, i + v * LanesOf<C>()), Tag<C>(), losses + v * LanesOf<C>());
+      hn::Store(Element<kPlain, kGradient, kStream>(lanes, at, i + v * LanesOf<C>()), Tag<C>(),
+                losses + v * LanesOf<C>());
     }
     if (HWY_UNLIKELY(count < kStep)) {
       std::fill(losses + count, losses + kStep, C(0));
@@ -174,8 +179,8 @@ template <class Form, class T, class U>
 void RunBinary(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* sums) {
   using Run = BinaryRun<Form, T, U>;
   using C = Compute<T>;
-  typename Run::Arrays at = {static_cast<const T*>(piece.x), static_cast<const U*>(piece.targets),
-                             static_cast<const C*>(piece.weight), static_cast<const C*>(piece.pos_weight),
+  typename Run::Arrays at = {static_cast<const T*>(piece.x),        static_cast<const U*>(piece.targets),
+                             static_cast<const C*>(piece.weight),   static_cast<const C*>(piece.pos_weight),
                              static_cast<const C*>(piece.upstream), static_cast<C*>(piece.loss),
                              static_cast<U*>(piece.gradient)};
   Run run(terms);
@@ -211,7 +216,8 @@ constexpr BinaryRow Computed() {
 BinaryKernel ChooseBinary(BinaryForm form, Dtype dtype, bool is_computed) {
   static constexpr BinaryRow kComputed[] = {Computed<LogitsForm>(), Computed<InWideForm<FocalForm>>(),
                                             Computed<ShortProbabilitiesForm>()};
-  static constexpr BinaryRow kStored = {{nullptr, nullptr, RunBinary<LogitsForm, BF16, BF16>, RunBinary<LogitsForm, F16, F16>}};
+  static constexpr BinaryRow kStored = {
+      {nullptr, nullptr, RunBinary<LogitsForm, BF16, BF16>, RunBinary<LogitsForm, F16, F16>}};
   return (is_computed ? kComputed[static_cast<int>(form)] : kStored).of_dtype[static_cast<int>(dtype)];
 }
 

@@ -1,8 +1,8 @@
-// Rows that lie side by side, their classes apart (images: N,C,H,W; class-major matrices): lane = row. Two classes after
-// two are exponentiated for all rows of the tile, added to the rows' sums, and kept in the stage, [classes][rows], if
-// there is one; the gradient goes the same way back. Runs of a class are read as a whole: its lines and those of other
-// classes often compete for the same places in the cache. Two classes are added before they are widened, then f64: the
-// order of a row's sum does not depend on the width of a vector.
+// Rows that lie side by side, their classes apart (images: N,C,H,W; class-major matrices): lane = row. Two classes
+// after two are exponentiated for all rows of the tile, added to the rows' sums, and kept in the stage,
+// [classes][rows], if there is one; the gradient goes the same way back. Runs of a class are read as a whole: its lines
+// and those of other classes often compete for the same places in the cache. Two classes are added before they are
+// widened, then f64: the order of a row's sum does not depend on the width of a vector.
 
 #if defined(XENT_SIMD_COLUMNS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_COLUMNS_INL_H_
@@ -150,7 +150,8 @@ class Columns {
     const int64_t ahead = left > 0 ? std::min(left, kClasses) : std::min(tile_.classes, kClasses);
     for (int64_t r = 0; r < whole; r += kLanes) {
       for (int64_t k = 0; k < ahead; ++k) hwy::Prefetch(next + k * stride + r);
-      FoldVector<kClasses>(j, r, work, stage, [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
+      FoldVector<kClasses>(j, r, work, stage,
+                           [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
     }
     if (whole == tile_.rows) return;
     const size_t rest = static_cast<size_t>(tile_.rows - whole) * sizeof(T);

@@ -27,9 +27,9 @@ constexpr float kExpTailF32[] = {0xa84503p-32f, 0x805423p-23f, 0x805949p-24f, 0x
 constexpr uint32_t kExpEighthsF32[] = {0x1f7f5829u, 0x1f7b3a3eu, 0x1f77d424u, 0x1f759202u,
                                        0x1f748e45u, 0x1f74e5beu, 0x1f76b7dau, 0x1f7a26deu};
 constexpr double kExpLn2F64[] = {0x162e42ffp-29, -0x1718432a1b0e26p-87};
-constexpr double kExpTailF64[] = {0x15555555555559p-55, 0x15555555555558p-57, 0x1111111110f714p-59, 0x16c16c16c175acp-62,
-                                  0x1a01a01af9df22p-65, 0x1a01a019937277p-68, 0x171ddf924d8339p-71, 0x127e5042df2107p-74,
-                                  0x1af5d41a887d86p-78, 0x11f2758512576ap-81};
+constexpr double kExpTailF64[] = {
+    0x15555555555559p-55, 0x15555555555558p-57, 0x1111111110f714p-59, 0x16c16c16c175acp-62, 0x1a01a01af9df22p-65,
+    0x1a01a019937277p-68, 0x171ddf924d8339p-71, 0x127e5042df2107p-74, 0x1af5d41a887d86p-78, 0x11f2758512576ap-81};
 
 template <class C>
 struct ExpConstants;
@@ -40,7 +40,7 @@ struct ExpConstants<float> {
   // Adding it rounds to eighths and leaves their number in the low bits, 64 octaves more, so that bits of plain rows
   // differ in the lowest ten only. (The table takes these octaves away again.)
   static constexpr float kMagic = 0x1.8p20f + 64.0f;
-  static constexpr int kExponentShift = 20;   // from there to the exponent
+  static constexpr int kExponentShift = 20;  // from there to the exponent
   static constexpr const float* kLn2 = kExpLn2F32;
   static constexpr int kStepsPerOctave = 8;
   static constexpr int kPlainExponent = 64;  // plain rows have n in [-64, 64)
@@ -81,8 +81,9 @@ HWY_INLINE Reduced<D> ReduceExp(D d, hn::Vec<D> x) {
   return {hn::NegMulAdd(n, hn::Set(d, E::kLn2[1]), high), shifted};
 }
 
-// Logits of bf16 and f16, whose gradients are rounded far more coarsely, are reduced in one step: with ln 2 as one float
-// e^x comes out as e^x (1 - kBias x). A sum of such terms takes it out again: see Unbiased. (A tenth of the time.)
+// Logits of bf16 and f16, whose gradients are rounded far more coarsely, are reduced in one step: with ln 2 as one
+// float e^x comes out as e^x (1 - kBias x). A sum of such terms takes it out again: see Unbiased. (A tenth of the
+// time.)
 template <class T>
 constexpr bool kHasOneStep = sizeof(T) == 2 && HWY_NATIVE_FMA;
 constexpr float kLn2F32 = 0xb17218p-24f;
@@ -96,8 +97,8 @@ HWY_INLINE Reduced<D> ReduceExpOnce(D d, hn::Vec<D> x) {
   return {hn::NegMulAdd(n, hn::Set(d, kLn2F32), x), shifted};
 }
 
-// The correction of a sum of biased terms. Their mean x, by weight, is the sum's logarithm less an entropy between 0 and
-// 11, of which 4 is taken out: 2e-8 of the sum stay at most.
+// The correction of a sum of biased terms. Their mean x, by weight, is the sum's logarithm less an entropy between 0
+// and 11, of which 4 is taken out: 2e-8 of the sum stay at most.
 inline double Unbiased(double sum) {
   constexpr double kLn2 = 0x1.62e42fefa39efp-1;
   return sum * (kBias * (kLn2 * static_cast<double>(ExponentOf(sum)) - 4.0));
@@ -107,9 +108,8 @@ inline double Unbiased(double sum) {
 // 1/2 joins alone and last, so that its binade is rounded in once.
 template <class D>
 HWY_INLINE hn::Vec<D> ExpTail(D d, hn::Vec<D> r, hn::Vec<D> r2) {
-  const auto pair = [d, r](int k) HWY_ATTR {
-    return hn::MulAdd(hn::Set(d, kExpTailF64[k + 1]), r, hn::Set(d, kExpTailF64[k]));
-  };
+  const auto pair = [d, r](int k)
+                        HWY_ATTR { return hn::MulAdd(hn::Set(d, kExpTailF64[k + 1]), r, hn::Set(d, kExpTailF64[k])); };
   const auto r4 = hn::Mul(r2, r2);
   const auto low = hn::MulAdd(pair(2), r2, pair(0));
   const auto middle = hn::MulAdd(pair(6), r2, pair(4));
@@ -296,9 +296,9 @@ struct Exponential {
 template <class D>
 HWY_INLINE Exponential<D> ExpParts(D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
-  constexpr double kZero = -746.0;                     // e^x rounds to 0 from -745.13 on
+  constexpr double kZero = -746.0;                        // e^x rounds to 0 from -745.13 on
   constexpr double kLeastNormal = -0x1.6232bdd7abcd2p+9;  // the least x with e^x >= 2^-1022: one ULP off costs 2^8
-  constexpr double kLowestN = -1074.0;  // that of the least subnormal number
+  constexpr double kLowestN = -1074.0;                    // that of the least subnormal number
   const auto bounded = hn::Max(x, hn::Set(d, kZero));
   const auto shifted = hn::Max(ShiftedExponent(d, bounded), hn::Set(d, ExpConstants<double>::kMagic + kLowestN));
   const auto reduced = ReduceToParts(d, bounded, shifted);

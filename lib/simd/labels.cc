@@ -12,7 +12,8 @@ namespace xent {
 namespace HWY_NAMESPACE {
 
 template <class Label>
-void CountLabels(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* ignored, int64_t* invalid) {
+void CountLabels(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* ignored,
+                 int64_t* invalid) {
   const Label* const label = static_cast<const Label*>(labels);
   int64_t all_ignored = 0;
   int64_t all_classes = 0;
@@ -43,9 +44,9 @@ constexpr LabelKernels LabelKernelsOf() {
 }
 
 const LabelKernels& ChooseLabels(int type) {
-  static constexpr LabelKernels kKernels[] = {LabelKernelsOf<uint8_t>(), LabelKernelsOf<int8_t>(), LabelKernelsOf<uint16_t>(),
-                                              LabelKernelsOf<int16_t>(), LabelKernelsOf<int32_t>(), LabelKernelsOf<uint32_t>(),
-                                              LabelKernelsOf<int64_t>()};
+  static constexpr LabelKernels kKernels[] = {
+      LabelKernelsOf<uint8_t>(), LabelKernelsOf<int8_t>(),   LabelKernelsOf<uint16_t>(), LabelKernelsOf<int16_t>(),
+      LabelKernelsOf<int32_t>(), LabelKernelsOf<uint32_t>(), LabelKernelsOf<int64_t>()};
   return kKernels[type];
 }
 

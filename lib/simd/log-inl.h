@@ -15,11 +15,12 @@ namespace xent {
 namespace HWY_NAMESPACE {
 
 // (2 atanh(s) - 2 s) / (s z), z = s^2, lowest degree first. Made by tools/coefficients.
-constexpr double kLogTailF64[] = {0x155555555555ccp-53, 0x1999999996c041p-54, 0x124924953edafep-54, 0x1c71c432e3ee89p-55,
-                                  0x174695308a17fbp-55, 0x13951e23bffafp-51, 0x1322ae9313fc6bp-55};
+constexpr double kLogTailF64[] = {0x155555555555ccp-53, 0x1999999996c041p-54, 0x124924953edafep-54,
+                                  0x1c71c432e3ee89p-55, 0x174695308a17fbp-55, 0x13951e23bffafp-51,
+                                  0x1322ae9313fc6bp-55};
 
-// The mantissa 1 + f is in [kLogLow, 2 kLogLow). That begins a little below sqrt(1/2), since the error is twice as large
-// from f = 0.3926 on, where log(1 + f) - f + f^2/2 passes 2^-6.
+// The mantissa 1 + f is in [kLogLow, 2 kLogLow). That begins a little below sqrt(1/2), since the error is twice as
+// large from f = 0.3926 on, where log(1 + f) - f + f^2/2 passes 2^-6.
 constexpr double kLogLow = 0x1.64p-1;
 constexpr uint64_t kLogLowBits = 0x3FE6400000000000ull;
 
@@ -62,9 +63,8 @@ HWY_INLINE hn::Vec<D> LogMantissa(D d, hn::Vec<hn::RebindToUnsigned<D>> biased, 
 
 template <class D>
 HWY_INLINE hn::Vec<D> LogTail(D d, hn::Vec<D> z) {
-  const auto pair = [d, z](int k) HWY_ATTR {
-    return hn::MulAdd(hn::Set(d, kLogTailF64[k + 1]), z, hn::Set(d, kLogTailF64[k]));
-  };
+  const auto pair = [d, z](int k)
+                        HWY_ATTR { return hn::MulAdd(hn::Set(d, kLogTailF64[k + 1]), z, hn::Set(d, kLogTailF64[k])); };
   const auto z2 = hn::Mul(z, z);
   const auto high = hn::MulAdd(hn::Set(d, kLogTailF64[6]), z2, pair(4));
   return hn::MulAdd(z2, hn::MulAdd(z2, high, pair(2)), pair(0));
@@ -126,13 +126,14 @@ HWY_INLINE hn::Vec<D> LogOnePlus(D d, hn::Vec<D> x) {
 // For results that are rounded to f32, without low parts: with s = f / (c + f c/2), log(1 + f) = 2 atanh(s c / 2) =
 // s R(s^2), R = c + ... The exact value passes within a hundredth of a unit of the f64 mantissa by the boundary between
 // two floats, so no error bound could promise the right one. But there are only some 70 such arguments. Any c would do,
-// and each rounds differently: this c, and the parts of ln 2, were searched until (but for one argument) all of them came
-// out right, with fused multiply-add and without. That holds for these constants in this order of operations only; the
-// proof is `xent ulp log --exhaustive`. Made by tools/coefficients.
+// and each rounds differently: this c, and the parts of ln 2, were searched until (but for one argument) all of them
+// came out right, with fused multiply-add and without. That holds for these constants in this order of operations only;
+// the proof is `xent ulp log --exhaustive`. Made by tools/coefficients.
 constexpr double kShortLogLn2[] = {0x162e32cdb9a226p-53, 0x10314097c97959p-69};
-constexpr double kShortLogRatio[] = {0x115c05c9781ap-44,   0x1b3f0e01f4be2fp-56, 0x133e6bb040039cp-58, 0x102e3f043bac1ap-60,
-                                     0x1da15f0a82daa8p-63, 0x1c71cc9f33979cp-65, 0x1f14bfcf10b04ep-67};
-constexpr uint64_t kShortLogLowBits = 0x3FE6A09E667F3BCDull;  // sqrt(1/2)
+constexpr double kShortLogRatio[] = {0x115c05c9781ap-44,   0x1b3f0e01f4be2fp-56, 0x133e6bb040039cp-58,
+                                     0x102e3f043bac1ap-60, 0x1da15f0a82daa8p-63, 0x1c71cc9f33979cp-65,
+                                     0x1f14bfcf10b04ep-67};
+constexpr uint64_t kShortLogLowBits = 0x3FE6A09E667F3BCDull;         // sqrt(1/2)
 constexpr float kStubbornLog[] = {0x1.b121a6p+76f, 0x1.a9a3f2p+5f};  // the one argument, and its logarithm
 
 template <class D>

@@ -1,5 +1,5 @@
-// The functions that e^-|x| carries: sigmoid, softplus, log_sigmoid and tanh. With e^-|x| = v 2^n (or expm1 of -2 |x|) the
-// quotients are formed from v and 2^-n, so that nothing needs scaling. f32: in f64, rounded once.
+// The functions that e^-|x| carries: sigmoid, softplus, log_sigmoid and tanh. With e^-|x| = v 2^n (or expm1 of -2 |x|)
+// the quotients are formed from v and 2^-n, so that nothing needs scaling. f32: in f64, rounded once.
 
 #if defined(XENT_SIMD_LOGISTIC_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_LOGISTIC_INL_H_
@@ -47,9 +47,9 @@ HWY_INLINE hn::Vec<D> Quotient(D d, const Parts<D>& numerator, hn::Vec<D> base, 
 
 // log(1 + e) for e in [0, 1] without reduction, for results that are rounded to f32: s = e / (c + e c/2), log(1 + e) =
 // s R(s^2). As for the logarithm (log-inl.h), c was chosen so that no argument is rounded wrongly.
-constexpr double kLog1pRatio[] = {0x1008p-12,           0x15756558000409p-56, 0x19d9d9b99654b5p-59, 0x128984e7dd2332p-61,
-                                  0x1cf2c5ba891dd5p-64, 0x17c76a1541e923p-66, 0x142bd2c55a288cp-68, 0x11e9078c937ff7p-70,
-                                  0x1a2c495167d22ep-73, 0x17997984eae448p-74};
+constexpr double kLog1pRatio[] = {
+    0x1008p-12,           0x15756558000409p-56, 0x19d9d9b99654b5p-59, 0x128984e7dd2332p-61, 0x1cf2c5ba891dd5p-64,
+    0x17c76a1541e923p-66, 0x142bd2c55a288cp-68, 0x11e9078c937ff7p-70, 0x1a2c495167d22ep-73, 0x17997984eae448p-74};
 
 // Below this, e^x does not change 1 + e^x in f64.
 constexpr double kNegligibleExponent = -40.0;

@@ -42,8 +42,8 @@ HWY_INLINE auto StepFrom(const C* from) {
   return [from](int64_t v) HWY_ATTR { return hn::LoadU(Tag<C>(), from + v * LanesOf<C>()); };
 }
 
-// The sum of steps, to about a rounding error per element: of a step, lanes l, l + 16, l + 32 and l + 48 are added in f32
-// as (0 + 1) + (2 + 3), the rest in sixteen f64 lanes. (Pairs alone: a tenth slower, Zen 4, in cache.)
+// The sum of steps, to about a rounding error per element: of a step, lanes l, l + 16, l + 32 and l + 48 are added in
+// f32 as (0 + 1) + (2 + 3), the rest in sixteen f64 lanes. (Pairs alone: a tenth slower, Zen 4, in cache.)
 class SinglesSum {
  public:
   static constexpr float kIdentity = 0.0f;
@@ -120,7 +120,8 @@ inline void AddLanes(double* sums, double* lows) {
   }
 }
 
-// The sum of steps with the rounding errors of its eight lanes of f64, after the quarters of half a step were added in f64.
+// The sum of steps with the rounding errors of its eight lanes of f64, after the quarters of half a step were added in
+// f64.
 class DoublesSum {
  public:
   static constexpr double kIdentity = 0.0;
@@ -244,11 +245,12 @@ struct PaddedStep {
 
 #if HWY_CAP_GE512
 
-// The same of the elements that have a bit in `others`; 0 of the rest, or what the sum starts with. Of a cut step only the
-// first `count` are read. Masks made of integers cost next to nothing; a branch for the label's step would be foreseen in
-// no row, and what goes through memory has to wait for small stores.
+// The same of the elements that have a bit in `others`; 0 of the rest, or what the sum starts with. Of a cut step only
+// the first `count` are read. Masks made of integers cost next to nothing; a branch for the label's step would be
+// foreseen in no row, and what goes through memory has to wait for small stores.
 template <bool kCut, class T, class Op>
-HWY_INLINE auto ApplyToOthers(const T* from, int64_t index, int64_t count, uint64_t others, Compute<T> otherwise, Op& op) {
+HWY_INLINE auto ApplyToOthers(const T* from, int64_t index, int64_t count, uint64_t others, Compute<T> otherwise,
+                              Op& op) {
   using C = Compute<T>;
   return [=, &op](int64_t v) HWY_ATTR {
     const Tag<C> d;
@@ -270,7 +272,8 @@ inline uint64_t AllBut(int64_t label) {
   return ~(uint64_t{position < uint64_t{kStep}} << (position % uint64_t{kStep}));
 }
 
-// accumulator += op(x[i]) for every i in [0, n) but the label (none if it is outside). kKeep: the results stay in `kept`.
+// accumulator += op(x[i]) for every i in [0, n) but the label (none if it is outside). kKeep: the results stay in
+// `kept`.
 template <bool kKeep, class T, class Op, class Accumulator>
 HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& accumulator, Compute<T>* kept) {
   using C = Compute<T>;
@@ -355,7 +358,8 @@ HWY_INLINE int64_t ElementsToAlignment(const U* pointer) {
   return static_cast<int64_t>((64 - reinterpret_cast<uintptr_t>(pointer) % 64) % 64 / sizeof(U));
 }
 
-// out[i, i + kMapStep) = op of x there. `ahead`: where what is read later begins, kPrefetchBytes behind what is asked for.
+// out[i, i + kMapStep) = op of x there. `ahead`: where what is read later begins, kPrefetchBytes behind what is asked
+// for.
 template <bool kStream, class T, class U, class Op, class Ahead>
 HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out, const Ahead* ahead) {
   using C = Compute<T>;
@@ -462,7 +466,8 @@ class StagedRow {
     const float* const from = rows + row * n_;
     const auto lanes = [&](int64_t v) HWY_ATTR {
       if (n_ == 32) return hn::LoadU(df, from + v * 16);
-      return hn::IfThenElseZero(hn::FirstN(df, static_cast<size_t>(std::max<int64_t>(n_ - v * 16, 0))), hn::LoadU(df, from + v * 16));
+      return hn::IfThenElseZero(hn::FirstN(df, static_cast<size_t>(std::max<int64_t>(n_ - v * 16, 0))),
+                                hn::LoadU(df, from + v * 16));
     };
     const auto both = n_ <= 16 ? lanes(0) : hn::Add(lanes(0), lanes(1));
     return hn::Add(hn::PromoteTo(d, hn::LowerHalf(half, both)), hn::PromoteTo(d, hn::UpperHalf(half, both)));
@@ -485,8 +490,8 @@ class StagedRow {
   Masks tail_;
 };
 
-// Adds op(x[i]) of every i in [0, n) but the label to the sum. kKeep: the results stay in `staged`; else it is room that
-// may be used. One loop where the registers suffice for it, else two.
+// Adds op(x[i]) of every i in [0, n) but the label to the sum. kKeep: the results stay in `staged`; else it is room
+// that may be used. One loop where the registers suffice for it, else two.
 template <bool kKeep, class T, class Op>
 HWY_INLINE void MapAndSum(const T* x, int64_t n, int64_t label, Op& op, Compute<T>* staged, StepSum<Compute<T>>& sum) {
   if constexpr (HWY_CAP_GE512) {

@@ -88,7 +88,8 @@ bool FindPlainRows(const PlainRows& rows) {
     const auto is_plain = hn::Eq(hn::Or(hn::BitCast(di, anchor), hn::BitCast(di, plan)), hn::Zero(di));
     const auto is_near = hn::Lt(hn::Abs(x), hn::Set(d, kUsualLogit));
     is_usual = hn::And(is_usual, hn::Or(hn::And(hn::RebindMask(d, is_plain), is_near), hn::Not(is_read)));
-    is_usual = hn::And(is_usual, hn::And(hn::Gt(others, hn::Set(d, kLeastUsual)), hn::Lt(others, hn::Set(d, kMostUsualTotal))));
+    is_usual = hn::And(is_usual,
+                       hn::And(hn::Gt(others, hn::Set(d, kLeastUsual)), hn::Lt(others, hn::Set(d, kMostUsualTotal))));
 
     const auto reduced = ReduceExp(d, x);
     const auto mantissa = ExpMantissa(d, reduced.remainder);
@@ -99,7 +100,8 @@ bool FindPlainRows(const PlainRows& rows) {
       const auto total = hn::Add(others, AddExponent(d, mantissa, reduced.shifted));
       const auto factor = hn::Div(slope, total);
       const auto size = hn::Abs(factor);
-      const auto is_normal = hn::And(hn::Gt(size, hn::Set(d, kLeastUsualFactor)), hn::Lt(size, hn::Set(d, kMostUsualFactor)));
+      const auto is_normal =
+          hn::And(hn::Gt(size, hn::Set(d, kLeastUsualFactor)), hn::Lt(size, hn::Set(d, kMostUsualFactor)));
       is_usual = hn::And(is_usual, hn::And(is_normal, hn::Lt(total, hn::Set(d, kMostUsualTotal))));
       hn::StoreU(hn::IfThenElseZero(is_read, factor), d, rows.factor + i);
       hn::StoreU(hn::IfThenElseZero(is_read, hn::Sub(zero, hn::Mul(slope, hn::Div(others, total)))), d, rows.mark + i);

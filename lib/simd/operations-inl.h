@@ -27,8 +27,8 @@ HWY_INLINE hn::Vec<D> OrXor(D, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
   return hn::Or(a, hn::Xor(b, c));
 }
 
-// What stands between a logit x and the exponent z that a row is made of. Reduce: z as n ln 2 + remainder. For the careful
-// plan z - anchor is Reduce of x less ToLogit(anchor), and of what that difference lost.
+// What stands between a logit x and the exponent z that a row is made of. Reduce: z as n ln 2 + remainder. For the
+// careful plan z - anchor is Reduce of x less ToLogit(anchor), and of what that difference lost.
 template <class T>
 struct Unscaled {
   using C = Compute<T>;
@@ -45,7 +45,9 @@ struct Unscaled {
     const auto difference = hn::Sub(x, anchor);
     return ReduceExp(d, hn::IfThenElse(hn::Gt(difference, floor), difference, floor));
   }
-  C Anchor(C max) const { return max < ExpConstants<C>::kAnchorFree && max > -ExpConstants<C>::kAnchorFree ? C(0) : max; }
+  C Anchor(C max) const {
+    return max < ExpConstants<C>::kAnchorFree && max > -ExpConstants<C>::kAnchorFree ? C(0) : max;
+  }
   double Exponent(C x) const { return static_cast<double>(x); }
   C ToLogit(double z) const { return static_cast<C>(z); }
 };
@@ -288,13 +290,16 @@ struct Less {
 
 // body(op less the targets of a row of n elements), or body(op) where there are none. T: the logits' type.
 template <class T, class Op, class Body>
-HWY_INLINE void WithTargets(const Op& op, const TargetRows& targets, int64_t row, int64_t n, double factor, const Body& body) {
+HWY_INLINE void WithTargets(const Op& op, const TargetRows& targets, int64_t row, int64_t n, double factor,
+                            const Body& body) {
   if constexpr (sizeof(Compute<T>) == sizeof(float)) {
     if (HWY_UNLIKELY(targets.data != nullptr)) {
       if (targets.are_singles) {
-        body(Less<Op, float>{op, static_cast<const float*>(targets.data) + row * targets.stride, n, static_cast<float>(factor)});
+        body(Less<Op, float>{op, static_cast<const float*>(targets.data) + row * targets.stride, n,
+                             static_cast<float>(factor)});
       } else {
-        body(Less<Op, T>{op, static_cast<const T*>(targets.data) + row * targets.stride, n, static_cast<float>(factor)});
+        body(
+            Less<Op, T>{op, static_cast<const T*>(targets.data) + row * targets.stride, n, static_cast<float>(factor)});
       }
       return;
     }

@@ -69,8 +69,8 @@ bool FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, 
   using C = Compute<T>;
   T* const out = static_cast<T*>(pending->out);
   const C* const kept = static_cast<const C*>(pending->stage);
-  const PlainExpAndWrite<kStream, T, Scaling> both = {PlainExp<T, Scaling>(scaling), kept, out, static_cast<C>(pending->factor),
-                                             static_cast<C>(pending->offset)};
+  const PlainExpAndWrite<kStream, T, Scaling> both = {PlainExp<T, Scaling>(scaling), kept, out,
+                                                      static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
   pending->out = out + n;
   pending->stage = kept + n;
   pending->left -= n;
@@ -92,7 +92,8 @@ void FoldCarefully(const T* x, int64_t n, int64_t label, const Scaling& scaling,
     std::fill(staged, staged + n, C(0));
     return;
   }
-  CarefulExp<C, Scaling> careful = {scaling.ToLogit(state->anchor), static_cast<C>(state->exponent), LeastStaged<C>(), scaling};
+  CarefulExp<C, Scaling> careful = {scaling.ToLogit(state->anchor), static_cast<C>(state->exponent), LeastStaged<C>(),
+                                    scaling};
   StepSum<C> sum;
   MapAndSum<true>(x, n, label, careful, staged, sum);
   sum.Finish(&state->sum, &state->low);
@@ -135,7 +136,8 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
 
 template <class T>
 int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
-  return WithScale<T>(slice.scale, [&](const auto& scaling) { return FoldSliceOf<T>(slice, scaling, states, pending); });
+  return WithScale<T>(slice.scale,
+                      [&](const auto& scaling) { return FoldSliceOf<T>(slice, scaling, states, pending); });
 }
 
 // Stages all rows of a run in one go. False: they are not plain together.
@@ -286,7 +288,8 @@ void FindLargestOfRows(const Tile& tile, int64_t* classes) {
     }
     if (classes[r] >= 0) continue;
 #if HWY_CAP_GE512
-    classes[r] = j + static_cast<int64_t>(hn::FindFirstTrue(d, hn::Eq(PartFromStorage(d, tile.classes - j, x + j), hn::Set(d, max))));
+    classes[r] = j + static_cast<int64_t>(
+                         hn::FindFirstTrue(d, hn::Eq(PartFromStorage(d, tile.classes - j, x + j), hn::Set(d, max))));
 #else
     while (WidenOne(x + j) != static_cast<double>(max)) ++j;
     classes[r] = j;
@@ -315,9 +318,11 @@ void SumTargets(const Tile& tile, const TargetRows& targets, TargetSums* sums) {
       if (tile.labels[r] == kSkipRow) continue;
       const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
       if (targets.are_singles) {
-        SumTargetsOf(x, static_cast<const float*>(targets.data) + r * targets.stride, tile.classes, tile.labels[r], &sums[r]);
+        SumTargetsOf(x, static_cast<const float*>(targets.data) + r * targets.stride, tile.classes, tile.labels[r],
+                     &sums[r]);
       } else {
-        SumTargetsOf(x, static_cast<const T*>(targets.data) + r * targets.stride, tile.classes, tile.labels[r], &sums[r]);
+        SumTargetsOf(x, static_cast<const T*>(targets.data) + r * targets.stride, tile.classes, tile.labels[r],
+                     &sums[r]);
       }
     }
   }
@@ -434,7 +439,8 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   const bool is_joined = out.stream && out.stride == classes && classes * static_cast<int64_t>(sizeof(T)) % 64 != 0;
   T* const gradient = static_cast<T*>(out.data);
   // Meanwhile the next tile's logits come, so that the memory does not idle.
-  const T* const next = static_cast<const T*>(tile.logits) + tile.rows * tile.stride - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
+  const T* const next =
+      static_cast<const T*>(tile.logits) + tile.rows * tile.stride - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
   for (int64_t r = 0; r < tile.rows; ++r) {
     C* const staged = stage + r * classes;
     const RowWrite<C> write = PlanWrite(out, r, states, grads, staged, classes);
@@ -448,9 +454,10 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
       staged[tile.labels[r]] = static_cast<C>(write.mark);
       factors[r * classes + tile.labels[r]] = C(1);
     } else {
-      WithTargets<T>(Times<C>{write.factor, write.offset}, out.targets, r, classes, write.target, [&](const auto& element) {
-        MapOut(staged, classes, element, gradient + r * out.stride, out.stream, next + r * tile.stride);
-      });
+      WithTargets<T>(Times<C>{write.factor, write.offset}, out.targets, r, classes, write.target,
+                     [&](const auto& element) {
+                       MapOut(staged, classes, element, gradient + r * out.stride, out.stream, next + r * tile.stride);
+                     });
       if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
     }
   }
@@ -477,8 +484,10 @@ void WriteClasses(const Slice& slice, const RowGrad& grad, const Scaling& scalin
     WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
                    [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
   } else {
-    const CarefulExp<C, Scaling> exp = {scaling.ToLogit(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad), scaling};
-    const CarefulGrad<C, Scaling> gradient = {exp, static_cast<C>(grad.scale / grad.total), static_cast<C>(grad.offset)};
+    const CarefulExp<C, Scaling> exp = {scaling.ToLogit(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad),
+                                        scaling};
+    const CarefulGrad<C, Scaling> gradient = {exp, static_cast<C>(grad.scale / grad.total),
+                                              static_cast<C>(grad.offset)};
     WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
                    [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
   }
@@ -497,8 +506,9 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
     return;
   }
   if (slice.targets.data != nullptr) {
-    WithTargets<T>(Times<C>{factor, static_cast<C>(grad.offset)}, slice.targets, 0, slice.classes, grad.target,
-                   [&](const auto& element) { MapOut(static_cast<const C*>(slice.stage), slice.classes, element, to, stream); });
+    WithTargets<T>(
+        Times<C>{factor, static_cast<C>(grad.offset)}, slice.targets, 0, slice.classes, grad.target,
+        [&](const auto& element) { MapOut(static_cast<const C*>(slice.stage), slice.classes, element, to, stream); });
     return;
   }
   // Up to the first aligned element now, so that the rest can bypass the cache.
@@ -528,9 +538,8 @@ void FinishWrite(PendingWrite* pending) {
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {kKnowsScale<T>, StageRows<T>, WriteStaged<T>, FoldSlice<T>, BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, SumTargets<T>,
-          FindLargestOfRows<T>,
-          Gather<T>, Widen<T>, Narrow<T>};
+  return {kKnowsScale<T>,    StageRows<T>,  WriteStaged<T>,       FoldSlice<T>, BeginWrite<T>, FinishWrite<T>,
+          SumDifferences<T>, SumTargets<T>, FindLargestOfRows<T>, Gather<T>,    Widen<T>,      Narrow<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {
@@ -547,8 +556,8 @@ HWY_AFTER_NAMESPACE();
 namespace xent {
 
 const SoftmaxKernels& SoftmaxKernelsFor(int isa, Dtype dtype) {
-  static constexpr decltype(&HWY_STATIC_DISPATCH(ChooseKernels)) kTable[] = {
-      HWY_CHOOSE_TARGET_LIST(ChooseKernels), HWY_CHOOSE_FALLBACK(ChooseKernels)};
+  static constexpr decltype(&HWY_STATIC_DISPATCH(ChooseKernels)) kTable[] = {HWY_CHOOSE_TARGET_LIST(ChooseKernels),
+                                                                             HWY_CHOOSE_FALLBACK(ChooseKernels)};
   return kTable[isa](dtype);
 }
 

@@ -86,7 +86,8 @@ double SumOf(const double* x, int64_t n, int64_t without) {
 }
 
 double SumOfGaps(const double* weights, const double* z, int64_t n, double top) {
-  if (n <= kFewTerms) return SumOfFew(n, [=](int64_t i) { return weights[i] == 0.0 ? 0.0 : weights[i] * (top - z[i]); });
+  if (n <= kFewTerms)
+    return SumOfFew(n, [=](int64_t i) { return weights[i] == 0.0 ? 0.0 : weights[i] * (top - z[i]); });
   WeightedGap gap = {z, top};
   DoublesSum sum;
   Fold<false>(weights, n, -1, gap, sum, static_cast<double*>(nullptr));

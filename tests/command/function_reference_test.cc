@@ -99,8 +99,8 @@ void RoundEveryNumber(double above_largest) {
     ASSERT_EQ(Format::Round(value), bits);
     ASSERT_EQ(Format::Round(-value), bits | 0x8000);
     if (bits == 0) continue;
-    const double middle = (Format::Widen(static_cast<uint16_t>(bits - 1)) +
-                           (bits == Format::kInfinity ? above_largest : value)) / 2;
+    const double middle =
+        (Format::Widen(static_cast<uint16_t>(bits - 1)) + (bits == Format::kInfinity ? above_largest : value)) / 2;
     ASSERT_EQ(Format::Round(middle), bits - bits % 2) << middle;
     ASSERT_EQ(Format::Round(std::nextafter(middle, 0.0)), bits - 1) << middle;
     ASSERT_EQ(Format::Round(std::nextafter(middle, kInfinity)), bits) << middle;

@@ -70,7 +70,8 @@ BinaryResults TryBinary(const BinaryProblem& problem, BinaryWant want) {
   BinaryResults results;
   results.loss = Bytes(static_cast<size_t>(problem.count()) * SizeOf(problem.real()), 0, kPattern);
   results.gradient = Bytes(problem.x.size(), 0, kPattern);
-  xent_logits inputs = xent_logits_channels(problem.x.data(), problem.dtype, problem.outer, problem.classes, problem.inner);
+  xent_logits inputs =
+      xent_logits_channels(problem.x.data(), problem.dtype, problem.outer, problem.classes, problem.inner);
   inputs.outer_stride = problem.strides[0];
   inputs.class_stride = problem.strides[1];
   inputs.inner_stride = problem.strides[2];

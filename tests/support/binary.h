@@ -14,7 +14,8 @@
 namespace xent_test {
 
 struct BinaryProblem {
-  BinaryProblem(xent_dtype inputs, xent_dtype target_type, int64_t outer_count, int64_t class_count, int64_t inner_count);
+  BinaryProblem(xent_dtype inputs, xent_dtype target_type, int64_t outer_count, int64_t class_count,
+                int64_t inner_count);
 
   int64_t count() const { return outer * classes * inner; }
   xent_dtype real() const { return RowType(dtype); }

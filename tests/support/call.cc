@@ -118,7 +118,8 @@ void Call::GiveEverything() {
 std::vector<CallBuffer> Call::Buffers() {
   const int64_t element = xent_dtype_size(logits.dtype);
   const int64_t label = xent_dtype_size(targets.dtype);
-  const int64_t labels = mode_ == CallMode::kFullDense ? kRows * kClasses : kRows * std::max<int64_t>(targets.per_row, 1);
+  const int64_t labels =
+      mode_ == CallMode::kFullDense ? kRows * kClasses : kRows * std::max<int64_t>(targets.per_row, 1);
   const int64_t row = xent_dtype_size(RowType(logits.dtype));
   const int64_t matrix = ((kRows - 1) * kRowStride + kClasses) * element;
   const int64_t states = kRows * static_cast<int64_t>(sizeof(xent_row_state));

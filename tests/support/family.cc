@@ -139,8 +139,8 @@ FamilyResults RunFamily(const Family& family) {
   FamilyResults results;
   const size_t n = static_cast<size_t>(family.rows());
   const size_t row_bytes = n * SizeOf(RowType(family.dtype));
-  for (Bytes* array : {&results.row_loss, &results.lse, &results.entropy, &results.probability,
-                       &results.log_probability}) {
+  for (Bytes* array :
+       {&results.row_loss, &results.lse, &results.entropy, &results.probability, &results.log_probability}) {
     *array = Bytes(row_bytes, 0, kPattern);
   }
   results.argmax.resize(n);

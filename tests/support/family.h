@@ -52,9 +52,7 @@ struct Family {
   void SetLogit(int64_t row, int64_t j, double value) {
     SetElement(logits.data(), dtype, Index(layout, row, j), value);
   }
-  int64_t Index(const Layout& where, int64_t row, int64_t j) const {
-    return where.At(row / inner, j, row % inner);
-  }
+  int64_t Index(const Layout& where, int64_t row, int64_t j) const { return where.At(row / inner, j, row % inner); }
   int64_t Elements(const Layout& where) const { return 1 + where.At(outer - 1, classes - 1, inner - 1); }
   // Gives the logits room, in this layout.
   void Place(const Layout& where);

@@ -289,7 +289,8 @@ bool ExpectRow(const Family& family, int64_t row, const FamilyRow& exact, const 
   const bool is_plain = family.kind == XENT_TARGET_LABELS && family.options.label_smoothing == 0;
   // Scaled logits are rounded to double.
   const bool is_scaled = family.options.scale != 1 || family.options.softcap != 0;
-  const Quad scaled = is_scaled && is_double ? (4 * exact.largest_z + 2) * (1 + static_cast<Quad>(family.options.focal_gamma)) : 0;
+  const Quad scaled =
+      is_scaled && is_double ? (4 * exact.largest_z + 2) * (1 + static_cast<Quad>(family.options.focal_gamma)) : 0;
   const Quad focal = 2 * static_cast<Quad>(family.options.focal_gamma);
   const Quad loss_units = (is_double ? (is_plain ? 4 : 6) : is_plain ? 3 : 4) + focal + scaled;
   // e^(-2t) of a slope has the rounding errors of t, times t.
@@ -309,14 +310,16 @@ bool ExpectRow(const Family& family, int64_t row, const FamilyRow& exact, const 
                       entropy == 0 && argmax == -1;
     EXPECT_TRUE(zero) << "row " << row << " is not read\n" << DescribeFamily(family);
   } else if (exact.is_nan) {
-    const bool nan = std::isnan(row_of(results.row_loss)) && std::isnan(row_of(results.lse)) &&
-                     std::isnan(entropy) && argmax == -1;
-    EXPECT_TRUE(nan) << "row " << row << " is NaN; loss " << row_of(results.row_loss) << ", lse "
-                     << row_of(results.lse) << ", entropy " << entropy << ", argmax " << argmax << "\n" << DescribeFamily(family);
+    const bool nan =
+        std::isnan(row_of(results.row_loss)) && std::isnan(row_of(results.lse)) && std::isnan(entropy) && argmax == -1;
+    EXPECT_TRUE(nan) << "row " << row << " is NaN; loss " << row_of(results.row_loss) << ", lse " << row_of(results.lse)
+                     << ", entropy " << entropy << ", argmax " << argmax << "\n"
+                     << DescribeFamily(family);
   } else {
     judge.Check("loss", -1, row_of(results.row_loss), exact.loss, exact.loss_size, loss_units, noise);
     judge.Check("lse", -1, row_of(results.lse), exact.lse, exact.lse_size, (is_double ? 3 : 1) + scaled, noise);
-    if (family.wants_classes) judge.Check("entropy", -1, entropy, exact.entropy, exact.entropy, (is_double ? 6 : 4) + scaled, noise);
+    if (family.wants_classes)
+      judge.Check("entropy", -1, entropy, exact.entropy, exact.entropy, (is_double ? 6 : 4) + scaled, noise);
     if (family.kind == XENT_TARGET_LABELS) {
       const Quad units = (is_double ? 8 : 4) + scaled;
       judge.Check("probability", -1, row_of(results.probability), exact.probability, exact.probability, units, noise);
@@ -364,8 +367,8 @@ FamilyReference ReferenceOf(const Family& family) {
     }
     ++reference.counted;
     const int64_t label = LabelOf(family, r);
-    weight += static_cast<Quad>(family.row_weight.At(r)) *
-              static_cast<Quad>(label >= 0 ? family.class_weight.At(label) : 1);
+    weight +=
+        static_cast<Quad>(family.row_weight.At(r)) * static_cast<Quad>(label >= 0 ? family.class_weight.At(label) : 1);
   }
   reference.denominator = weight;
   if (family.options.denominator == XENT_DENOMINATOR_ROWS) reference.denominator = static_cast<Quad>(reference.counted);
@@ -383,7 +386,8 @@ FamilyReference ReferenceOf(const Family& family) {
   }
   reference.total = reference.sum;
   if (family.options.reduction == XENT_REDUCTION_MEAN) {
-    const double empty = family.options.empty_mean == XENT_EMPTY_MEAN_ZERO ? 0.0 : std::numeric_limits<double>::quiet_NaN();
+    const double empty =
+        family.options.empty_mean == XENT_EMPTY_MEAN_ZERO ? 0.0 : std::numeric_limits<double>::quiet_NaN();
     reference.total = reference.denominator == 0 ? static_cast<Quad>(empty) : reference.sum / reference.denominator;
   }
   return reference;
@@ -413,7 +417,8 @@ bool ExpectFamily(const Family& family, const FamilyReference& reference, const 
     }
     const Quad units = family.dtype == XENT_F64 ? static_cast<Quad>(0x1p-44) : static_cast<Quad>(0x1p-20);
     EXPECT_LE(static_cast<double>(AbsOf(static_cast<Quad>(result) - exact)), static_cast<double>(units * size) + 1e-30)
-        << what << " is " << result << "; exact " << static_cast<double>(exact) << "\n" << DescribeFamily(family);
+        << what << " is " << result << "; exact " << static_cast<double>(exact) << "\n"
+        << DescribeFamily(family);
   };
   check("sum", results.sum, reference.sum, reference.sum_size);
   const bool is_mean = family.options.reduction == XENT_REDUCTION_MEAN && reference.denominator != 0;
@@ -424,7 +429,8 @@ bool ExpectFamily(const Family& family, const FamilyReference& reference, const 
   EXPECT_EQ(results.ignored, reference.ignored) << DescribeFamily(family);
   const bool counts_correct = family.kind == XENT_TARGET_LABELS && family.wants_classes;
   EXPECT_EQ(counts_correct ? results.correct : reference.correct, reference.correct) << DescribeFamily(family);
-  const bool has_nan = std::any_of(reference.rows.begin(), reference.rows.end(), [](const FamilyRow& row) { return row.is_nan; });
+  const bool has_nan =
+      std::any_of(reference.rows.begin(), reference.rows.end(), [](const FamilyRow& row) { return row.is_nan; });
   if (!has_nan) check("z_loss", results.z_loss, reference.z_loss, reference.z_loss_size);
   return is_well && !testing::Test::HasFailure();
 }

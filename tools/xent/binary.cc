@@ -115,14 +115,21 @@ void Print(const BinaryOptions& options, const BinaryResult& result, bool json) 
 const char kBinaryHelp[] =
     "The loss of an element x with target t is -[t log p + (1 - t) log(1 - p)], p = sigmoid(x), or x itself with\n"
     "--probabilities.\n"
-    "INPUTS.npy: f2, f4 or f8 (bfloat16 words with --bf16), C order, any shape but a scalar. TARGETS.npy: the same shape;\n"
-    "f2, f4 or f8 from 0 to 1, or bool or integers 0 and 1. A target out of range makes its element's loss NaN; an integer\n"
+    "INPUTS.npy: f2, f4 or f8 (bfloat16 words with --bf16), C order, any shape but a scalar. TARGETS.npy: the same "
+    "shape;\n"
+    "f2, f4 or f8 from 0 to 1, or bool or integers 0 and 1. A target out of range makes its element's loss NaN; an "
+    "integer\n"
     "that is neither 0 nor 1 nor ignored is an error.\n"
-    "Weights are f2, f4 or f8: --class-weight and --class-pos-weight one for each class (on --axis), --row-weight in the\n"
-    "shape of INPUTS without that axis, --weight in the shape of INPUTS. Losses are written as f8 for f8 inputs, else as\n"
-    "f4; the gradient has the type of the inputs (with --bf16: bfloat16 words as u2). Files appear whole or not at all.\n"
-    "JSON keys: loss, sum, denominator, counted, ignored, isa, threads, and with --probabilities outside: how many inputs\n"
-    "are none (their losses are NaN). NaN and infinite numbers are the strings \"NaN\", \"Infinity\" and \"-Infinity\".";
+    "Weights are f2, f4 or f8: --class-weight and --class-pos-weight one for each class (on --axis), --row-weight in "
+    "the\n"
+    "shape of INPUTS without that axis, --weight in the shape of INPUTS. Losses are written as f8 for f8 inputs, else "
+    "as\n"
+    "f4; the gradient has the type of the inputs (with --bf16: bfloat16 words as u2). Files appear whole or not at "
+    "all.\n"
+    "JSON keys: loss, sum, denominator, counted, ignored, isa, threads, and with --probabilities outside: how many "
+    "inputs\n"
+    "are none (their losses are NaN). NaN and infinite numbers are the strings \"NaN\", \"Infinity\" and "
+    "\"-Infinity\".";
 
 void RunBinary(const BinaryOptions& options, bool json) {
   const auto refuse = [&](bool is_given, const char* flag, const char* why) {

@@ -48,7 +48,7 @@ double ParseNumber(const std::string& flag, const std::string& text, double leas
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
   if (text.empty() || end != text.c_str() + text.size() || !(value >= least && value <= most)) {
-    const std::string range = most < 1e300 ? fmt::format("a number from {} to {}", least, most)
+    const std::string range = most < 1e300     ? fmt::format("a number from {} to {}", least, most)
                               : least > -1e300 ? fmt::format("a finite number, {} or more", least)
                                                : std::string("a finite number");
     throw UsageError(fmt::format("{} is \"{}\"; it must be {}", flag, text, range));
@@ -148,10 +148,11 @@ void AddLossSettings(CLI::App* command, LossOptions* options) {
   AddPath(command, "--row-weight", &options->row_weight, "Multiply each row's loss by its weight; 0: it is not read");
   AddPath(command, "--row-mask", &options->row_mask, "Leave out rows that have 0 here");
   AddNumber(command, "--label-smoothing", &settings->label_smoothing, 0, 1, "Share X of the target among the classes");
-  command->add_flag_callback("--smooth-others", [=] { settings->smoothing = XENT_SMOOTHING_OTHERS; },
-                             "Smoothing goes to the other classes only, in equal parts");
-  command->add_flag_callback("--live-classes", [=] { settings->live_classes = 1; },
-                             "Smoothing leaves out classes at -inf");
+  command->add_flag_callback(
+      "--smooth-others", [=] { settings->smoothing = XENT_SMOOTHING_OTHERS; },
+      "Smoothing goes to the other classes only, in equal parts");
+  command->add_flag_callback(
+      "--live-classes", [=] { settings->live_classes = 1; }, "Smoothing leaves out classes at -inf");
   AddNumber(command, "--z-loss", &settings->z_loss, -kMost, kMost, "Add X * lse^2 to each row's loss");
   AddNumber(command, "--entropy-weight", &settings->entropy_weight, -kMost, kMost,
             "Subtract X * entropy from each row's loss");
@@ -176,7 +177,8 @@ void AddLoss(CLI::App* app, CommandLine* line) {
       ->type_name("FILE.npy");
   command->add_option("LABELS", options->labels, "The labels: one class per row")->type_name("FILE.npy");
   AddPath(command, "--targets", &options->targets, "In place of LABELS: a number for each logit");
-  AddInteger(command, "--axis", &options->axis, -64, 63, "The axis of LOGITS that the classes are on (default: -1, the last)");
+  AddInteger(command, "--axis", &options->axis, -64, 63,
+             "The axis of LOGITS that the classes are on (default: -1, the last)");
   AddText(command, "--reduction", "NAME", "How row losses become one: none, sum or mean (default: mean)",
           [=](const std::string& text) { options->settings.reduction = ParseReduction(text); });
   AddInteger(command, "--ignore-index", &options->settings.ignore_index, INT64_MIN, INT64_MAX,
@@ -232,20 +234,24 @@ void AddBinary(CLI::App* app, CommandLine* line) {
   command->add_flag("--probabilities", options->from_probabilities, "INPUTS are probabilities");
   AddText(command, "--reduction", "NAME", "How losses become one: none, sum or mean (default: mean)",
           [=](const std::string& text) { settings->reduction = ParseReduction(text); });
-  AddText(command, "--denominator", "NAME|X", "A mean divides by: all elements (default), counted ones, or the number X",
+  AddText(command, "--denominator", "NAME|X",
+          "A mean divides by: all elements (default), counted ones, or the number X",
           [=](const std::string& text) { ParseElementDenominator(text, settings); });
   AddText(command, "--ignore", "X", "Elements with this target do not count",
           [=](const std::string& text) { options->ignored = ParseNumber("--ignore", text, -kMost, kMost); });
-  AddNumber(command, "--focal", &settings->focal_gamma, 0, kMost, "Multiply by (1 - p)^X, p of the target (logits only)");
+  AddNumber(command, "--focal", &settings->focal_gamma, 0, kMost,
+            "Multiply by (1 - p)^X, p of the target (logits only)");
   AddNumber(command, "--alpha", &settings->focal_alpha, 0, 1, "Target 1 weighs X, target 0 1 - X (logits only)");
   AddNumber(command, "--pos-weight", &settings->pos_weight, 0, kMost, "Multiply the part of target 1 by X");
   AddPath(command, "--class-pos-weight", &options->class_pos_weight, "The same, a number for each class");
   AddPath(command, "--class-weight", &options->class_weight, "Multiply losses by the weight of their class");
   AddPath(command, "--row-weight", &options->row_weight, "Multiply losses by the weight of their row");
   AddPath(command, "--weight", &options->element_weight, "Multiply losses by weights of their own");
-  AddInteger(command, "--axis", &options->axis, -64, 63, "The axis of INPUTS that classes are on (default: -1, the last)");
+  AddInteger(command, "--axis", &options->axis, -64, 63,
+             "The axis of INPUTS that classes are on (default: -1, the last)");
   AddNumber(command, "--label-smoothing", &settings->label_smoothing, 0, 1, "Targets become (1 - X) t + X / 2");
-  AddText(command, "--log-rule", "NAME|X", "Probabilities: exact (default), clamp logarithms at -100, or clip to [X, 1 - X]",
+  AddText(command, "--log-rule", "NAME|X",
+          "Probabilities: exact (default), clamp logarithms at -100, or clip to [X, 1 - X]",
           [=](const std::string& text) { ParseLogRule(text, settings); });
   AddName(command, "--empty-mean", &settings->empty_mean, {"nan", "zero", "error"},
           "A mean of nothing is: nan (default), zero or error");
@@ -269,12 +275,17 @@ void AddInformation(CLI::App* app, CommandLine* line) {
   InformationOptions* options = &line->information;
   xent_information_options* const settings = &options->settings;
   CLI::App* command = app->add_subcommand("information", "Entropies and divergences of distributions in .npy files");
-  command->add_option("MEASURE", options->measure, "entropy, cross-entropy, kl, js, joint or ensemble")->required()->type_name("NAME");
-  command->add_option("P", options->p, "The distributions, a joint table, or samples")->required()->type_name("FILE.npy");
+  command->add_option("MEASURE", options->measure, "entropy, cross-entropy, kl, js, joint or ensemble")
+      ->required()
+      ->type_name("NAME");
+  command->add_option("P", options->p, "The distributions, a joint table, or samples")
+      ->required()
+      ->type_name("FILE.npy");
   command->add_option("Q", options->q, "Those that they are compared with")->type_name("FILE.npy");
   AddText(command, "--given", "NAME", "P and Q are probabilities (default), logs or logits",
           [=](const std::string& text) { options->p_given = text; });
-  AddText(command, "--q-given", "NAME", "Q is something else than P", [=](const std::string& text) { options->q_given = text; });
+  AddText(command, "--q-given", "NAME", "Q is something else than P",
+          [=](const std::string& text) { options->q_given = text; });
   AddText(command, "--base", "X", "Of the logarithm: 2 (bits), 10, ... (default: e)",
           [=](const std::string& text) { ParseBase(text, &settings->base); });
   AddInteger(command, "--axis", &options->axis, -64, 63, "The axis that a distribution is on (default: -1, the last)");
@@ -345,9 +356,10 @@ void AddUlp(CLI::App* app, CommandLine* line) {
 
 void RunCommandLine(int argc, char** argv) {
   CommandLine line;
-  CLI::App app("Cross-entropy on the CPU: losses and gradients of .npy files, functions of them and their errors, and "
-               "small models",
-               "xent");
+  CLI::App app(
+      "Cross-entropy on the CPU: losses and gradients of .npy files, functions of them and their errors, and "
+      "small models",
+      "xent");
   app.set_version_flag("--version", std::string("xent ") + xent_version_string());
   app.require_subcommand(1);
   AddJson(&app, &line.json);
@@ -368,8 +380,9 @@ void RunCommandLine(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const std::vector<std::string> strays = app.remaining();
     if (!app.get_subcommands().empty() || strays.empty()) throw UsageError(error.what());
-    throw UsageError(fmt::format("\"{}\" is not a command of xent; the commands are info, loss, binary, information, map, train and ulp",
-                                 strays[0]));
+    throw UsageError(fmt::format(
+        "\"{}\" is not a command of xent; the commands are info, loss, binary, information, map, train and ulp",
+        strays[0]));
   }
 }
 

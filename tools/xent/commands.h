@@ -14,7 +14,7 @@ namespace xent_command {
 // 0 threads stand for the library's own choice, here and below.
 struct LossOptions {
   std::string logits;
-  std::optional<std::string> labels;   // one of these two
+  std::optional<std::string> labels;  // one of these two
   std::optional<std::string> targets;
   int64_t axis = -1;
   std::optional<std::string> class_weight;

@@ -61,9 +61,7 @@ void ApplyNamed(xent_function function, const Work* x, int64_t n, Work* y) {
 
 }  // namespace
 
-void ApplyReference(xent_function function, const double* x, int64_t n, double* y) {
-  ApplyNamed(function, x, n, y);
-}
+void ApplyReference(xent_function function, const double* x, int64_t n, double* y) { ApplyNamed(function, x, n, y); }
 
 void ApplyReference(xent_function function, const long double* x, int64_t n, long double* y) {
   ApplyNamed(function, x, n, y);

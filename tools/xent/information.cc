@@ -22,7 +22,8 @@ xent_measure ParseMeasure(const std::string& name) {
   if (name == "cross-entropy") return XENT_CROSS_ENTROPY;
   if (name == "kl") return XENT_KL_DIVERGENCE;
   if (name == "js") return XENT_JENSEN_SHANNON;
-  throw UsageError(fmt::format("MEASURE is \"{}\"; it must be entropy, cross-entropy, kl, js, joint or ensemble", name));
+  throw UsageError(
+      fmt::format("MEASURE is \"{}\"; it must be entropy, cross-entropy, kl, js, joint or ensemble", name));
 }
 
 xent_distribution ParseGiven(const char* flag, const std::string& name) {
@@ -102,15 +103,18 @@ void RunEnsemble(const InformationOptions& options, bool json) {
   const Logits p(options.p, false, options.axis, "P");
   const std::vector<int64_t>& shape = p.shape();
   if (shape.size() < 2) {
-    throw RunError(fmt::format("P \"{}\" has {} dimension; an ensemble has at least 2, samples first", options.p, shape.size()));
+    throw RunError(
+        fmt::format("P \"{}\" has {} dimension; an ensemble has at least 2, samples first", options.p, shape.size()));
   }
   const xent_logits view = p.View();
   const int64_t samples = shape[0];
-  if (samples == 0 || view.outer % samples != 0) throw RunError("P has no samples, or its first axis is that of the classes");
+  if (samples == 0 || view.outer % samples != 0)
+    throw RunError("P has no samples, or its first axis is that of the classes");
   // The first axis alone is `outer`; the others are rows, which lie on both sides of the classes only in images.
   xent_logits rows = view;
   if (view.outer != samples) {
-    if (view.inner != 1) throw RunError("P has axes before and behind the classes; with samples, classes are the last axis or the second");
+    if (view.inner != 1)
+      throw RunError("P has axes before and behind the classes; with samples, classes are the last axis or the second");
     rows = xent_logits_samples(view.data, view.dtype, samples, view.outer / samples, view.classes);
   }
   xent_information_options settings = options.settings;
@@ -185,7 +189,8 @@ void RunJoint(const InformationOptions& options, bool json) {
 
 const char kInformationHelp[] =
     "MEASURE: entropy H(P); cross-entropy H(P, Q); kl, the divergence of Kullback and Leibler; js, that of Jensen and\n"
-    "Shannon. P and Q: f2, f4 or f8, C order, the same shape, one distribution for each place of the other axes. Rows of\n"
+    "Shannon. P and Q: f2, f4 or f8, C order, the same shape, one distribution for each place of the other axes. Rows "
+    "of\n"
     "probabilities are taken as they are, whatever they sum to; a negative one makes its row NaN (entropy: -inf).\n"
     "joint: P is a table of counts or probabilities, of any sum; entropies of both sides, of each given the other\n"
     "(columns_given_rows is H(column given row)), and the mutual information.\n"

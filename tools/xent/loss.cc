@@ -93,7 +93,8 @@ LossResult Compute(const LossOptions& options, const Logits& logits, const xent_
   std::optional<Weights> class_weight, row_weight;
   std::optional<Mask> row_mask;
   if (options.class_weight.has_value()) {
-    class_weight.emplace("--class-weight", *options.class_weight, std::vector<int64_t>{logits.classes()}, logits.dtype());
+    class_weight.emplace("--class-weight", *options.class_weight, std::vector<int64_t>{logits.classes()},
+                         logits.dtype());
     settings.class_weight = class_weight->data();
   }
   if (options.row_weight.has_value()) {
@@ -153,15 +154,19 @@ void Print(const LossOptions& options, const LossResult& result, const Logits& l
 }  // namespace
 
 const char kLossHelp[] =
-    "LOGITS.npy: f2, f4 or f8 (bfloat16 words with --bf16), C order, any shape with the classes on --axis. Targets: either\n"
+    "LOGITS.npy: f2, f4 or f8 (bfloat16 words with --bf16), C order, any shape with the classes on --axis. Targets: "
+    "either\n"
     "LABELS.npy, one integer per row, in the shape of LOGITS without that axis; or --targets, one number per logit.\n"
     ".npy files of versions 1, 2 and 3 are read by mapping them; pickled objects never are.\n"
-    "Weights are f2, f4 or f8. Numbers per row are written as f8 for f8 logits, else as f4 (--argmax: i8), in the shape\n"
+    "Weights are f2, f4 or f8. Numbers per row are written as f8 for f8 logits, else as f4 (--argmax: i8), in the "
+    "shape\n"
     "of LABELS; the gradient has the type and shape of the logits (with --bf16: bfloat16 words as u2). Output files\n"
     "appear whole or not at all.\n"
     "With --reduction none, `loss` is the sum, and the gradient is that of each row's own loss.\n"
-    "JSON keys: loss, counted, ignored, rows, classes, isa, threads, sum, denominator, z_loss, and with --argmax and LABELS\n"
-    "correct. A loss that is infinite or not a number is one of the strings \"NaN\", \"Infinity\" and \"-Infinity\"; every\n"
+    "JSON keys: loss, counted, ignored, rows, classes, isa, threads, sum, denominator, z_loss, and with --argmax and "
+    "LABELS\n"
+    "correct. A loss that is infinite or not a number is one of the strings \"NaN\", \"Infinity\" and \"-Infinity\"; "
+    "every\n"
     "other has the digits that read back to its bits.";
 
 void RunLoss(const LossOptions& options, bool json) {

@@ -57,9 +57,11 @@ xent_dtype LabelsType(const NpyArray& array) {
 Logits::Logits(const std::string& path, bool bf16, int64_t axis, const char* argument)
     : array_(argument, path), dtype_(FloatType(array_, bf16, "logits")), axis_(0) {
   const int64_t rank = static_cast<int64_t>(shape().size());
-  if (rank == 0) throw RunError(array_.subject() + " has 0 dimensions; it must have 1 or more, one of them the classes");
+  if (rank == 0)
+    throw RunError(array_.subject() + " has 0 dimensions; it must have 1 or more, one of them the classes");
   if (axis < -rank || axis >= rank) {
-    throw UsageError(fmt::format("--axis is {}; {} has {} dimension{}", axis, array_.subject(), rank, rank == 1 ? "" : "s"));
+    throw UsageError(
+        fmt::format("--axis is {}; {} has {} dimension{}", axis, array_.subject(), rank, rank == 1 ? "" : "s"));
   }
   axis_ = static_cast<size_t>(axis < 0 ? axis + rank : axis);
   for (size_t i = 0; i < shape().size(); ++i) {
@@ -111,8 +113,8 @@ Weights::Weights(const std::string& flag, const std::string& path, const std::ve
   const double most = logits == XENT_F64 ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
   for (size_t i = 0; i < n; ++i) {
     if (at(i) >= 0 && at(i) <= most) continue;
-    throw RunError(fmt::format("{} has {} as its weight {}; weights are numbers from 0 to {:g}", array.subject(), at(i), i,
-                               most));
+    throw RunError(
+        fmt::format("{} has {} as its weight {}; weights are numbers from 0 to {:g}", array.subject(), at(i), i, most));
   }
   if (logits == XENT_F64) {
     doubles_.resize(n + 1);  // not empty, as floats are not

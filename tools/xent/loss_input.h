@@ -1,5 +1,5 @@
-// The inputs of xent loss as the library takes them: logits with their classes on any axis, labels or dense targets, and
-// weights.
+// The inputs of xent loss as the library takes them: logits with their classes on any axis, labels or dense targets,
+// and weights.
 #ifndef XENT_TOOLS_LOSS_INPUT_H_
 #define XENT_TOOLS_LOSS_INPUT_H_
 

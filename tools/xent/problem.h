@@ -30,8 +30,8 @@ class Problem {
   virtual int64_t classes() const = 0;
 };
 
-// Logistic regression, weights and biases starting at 0: logits = inputs * weights + biases. Two classes have one logit,
-// through the sigmoid; more have one each, through the softmax. Accuracy is measured on the test rows.
+// Logistic regression, weights and biases starting at 0: logits = inputs * weights + biases. Two classes have one
+// logit, through the sigmoid; more have one each, through the softmax. Accuracy is measured on the test rows.
 std::unique_ptr<Problem> MakeClassifier(Dataset data, Objective objective, int32_t threads);
 
 // Eight independent logits x with targets y of 0 or 1: loss -[y log p + (1 - y) log(1 - p)], p = 1 / (1 + exp(-x)). The

@@ -119,14 +119,18 @@ Objective ParseObjective(const std::string& name) {
 const char kTrainHelp[] =
     "digits: multinomial logistic regression on 8x8 images of handwritten digits (1,797 rows, 10 classes).\n"
     "breast-cancer: logistic regression on 30 measurements of cell nuclei (569 rows, 2 classes), standardised.\n"
-    "Every fifth row of these two is a test row and is not trained on. Their data, under the licence CC BY 4.0, are from\n"
-    "the UCI repository: E. Alpaydin and C. Kaynak, doi:10.24432/C50P49 (digits); W. Wolberg, O. Mangasarian, N. Street\n"
+    "Every fifth row of these two is a test row and is not trained on. Their data, under the licence CC BY 4.0, are "
+    "from\n"
+    "the UCI repository: E. Alpaydin and C. Kaynak, doi:10.24432/C50P49 (digits); W. Wolberg, O. Mangasarian, N. "
+    "Street\n"
     "and W. Street, doi:10.24432/C5DW2B (breast-cancer); tests/data/README.md says what was changed.\n"
     "article: sigmoid cross-entropy of eight logits, which are themselves trained.\n"
-    "Two classes have one logit, through the sigmoid; ten have one each, through the softmax. --loss focal has gamma 2;\n"
+    "Two classes have one logit, through the sigmoid; ten have one each, through the softmax. --loss focal has gamma "
+    "2;\n"
     "squared-error is that of the probabilities.\n"
     "Defaults: digits 500 steps at rate 1, breast-cancer 500 at 1, article 1000 at 0.01.\n"
-    "JSON keys: problem, loss (its name), steps, learning_rate, rows and classes (trained on), history: a list of {step,\n"
+    "JSON keys: problem, loss (its name), steps, learning_rate, rows and classes (trained on), history: a list of "
+    "{step,\n"
     "loss, accuracy} before that step's update, final_loss, accuracy (test rows that are classified right; article:\n"
     "rounded predictions that equal their targets), and with --predictions the lists predictions and answers.";
 
@@ -137,7 +141,8 @@ void RunTrain(TrainOptions options, bool json) {
   }
   if (options.steps == 0) options.steps = kind.steps;
   if (options.learning_rate == 0) options.learning_rate = kind.learning_rate;
-  const std::unique_ptr<Problem> problem = kind.make(ParseObjective(options.loss), static_cast<int32_t>(options.threads));
+  const std::unique_ptr<Problem> problem =
+      kind.make(ParseObjective(options.loss), static_cast<int32_t>(options.threads));
   if (!json) fmt::print("{:>8}  {}\n", "step", "loss");
   const Training training = Train(problem.get(), options, !json);
   if (json) {

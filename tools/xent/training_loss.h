@@ -1,5 +1,5 @@
-// The calls into the library that training makes. Each gives the mean loss and, if the gradient is not null, resizes and
-// writes it. They throw RunError.
+// The calls into the library that training makes. Each gives the mean loss and, if the gradient is not null, resizes
+// and writes it. They throw RunError.
 #ifndef XENT_TOOLS_TRAINING_LOSS_H_
 #define XENT_TOOLS_TRAINING_LOSS_H_
 

@@ -19,8 +19,9 @@ constexpr int64_t kDefaultSamples = 10000000;
 
 void RefuseContradictions(const UlpOptions& options, bool json) {
   if (options.exhaustive && options.dtype == XENT_F64) {
-    throw UsageError("--exhaustive is given with --dtype f64, whose 2^64 bit patterns would take millennia; give "
-                     "--samples N instead");
+    throw UsageError(
+        "--exhaustive is given with --dtype f64, whose 2^64 bit patterns would take millennia; give "
+        "--samples N instead");
   }
   if (options.exhaustive && options.samples != 0) {
     throw UsageError(fmt::format("--samples is {} and --exhaustive is given too; give one of them", options.samples));

@@ -15,10 +15,33 @@ constexpr double kHalfLn2 = 0x1.62e42fefa39efp-2;
 // where reductions and polynomials change over, and the floats whose log or expm1 lies so close to the middle of two
 // floats that the kernels treat them alone.
 constexpr double kThresholds[] = {
-    0.5,    1.0,    0x1.64p-1, 0x1.6a09e667f3bcdp-1, 0x1.6a09e667f3bcdp0, 0x1p-54,           0x1p-28,
-    0x1p-16, 8.6643, 9.0109,   11.0904,              16.6355,             17.3287,           19.0615,
-    22.0,   36.7368, 37.42995, 37.5,                 38.1231,             40.0,              87.33655,
-    88.72284, 103.97208, 708.39642, 709.78271,       745.13322,           0x1.b121a6p+76,
+    0.5,
+    1.0,
+    0x1.64p-1,
+    0x1.6a09e667f3bcdp-1,
+    0x1.6a09e667f3bcdp0,
+    0x1p-54,
+    0x1p-28,
+    0x1p-16,
+    8.6643,
+    9.0109,
+    11.0904,
+    16.6355,
+    17.3287,
+    19.0615,
+    22.0,
+    36.7368,
+    37.42995,
+    37.5,
+    38.1231,
+    40.0,
+    87.33655,
+    88.72284,
+    103.97208,
+    708.39642,
+    709.78271,
+    745.13322,
+    0x1.b121a6p+76,
     0x1.84a5bap-4,
 };
 constexpr uint64_t kThresholdCount = std::size(kThresholds);
@@ -36,10 +59,10 @@ struct Domain {
 };
 
 constexpr Domain kDomains[] = {
-    {XENT_EXP, {{-1, 1}, {-746, 710}, {-746, -707}}},       {XENT_LOG, {{0.5, 2}, {0, 16}, {0, 1e6}}},
-    {XENT_LOG1P, {{-1, 1}, {-1, 16}, {-0.01, 0.01}}},       {XENT_EXPM1, {{-1, 1}, {-40, 40}, {-40, 710}}},
-    {XENT_SIGMOID, {{-2, 2}, {-45, 45}, {-746, -707}}},     {XENT_LOG_SIGMOID, {{-2, 2}, {-45, 45}, {707, 746}}},
-    {XENT_SOFTPLUS, {{-2, 2}, {-45, 45}, {-746, -707}}},    {XENT_TANH, {{-1, 1}, {-20, 20}, {-0.1, 0.1}}},
+    {XENT_EXP, {{-1, 1}, {-746, 710}, {-746, -707}}},    {XENT_LOG, {{0.5, 2}, {0, 16}, {0, 1e6}}},
+    {XENT_LOG1P, {{-1, 1}, {-1, 16}, {-0.01, 0.01}}},    {XENT_EXPM1, {{-1, 1}, {-40, 40}, {-40, 710}}},
+    {XENT_SIGMOID, {{-2, 2}, {-45, 45}, {-746, -707}}},  {XENT_LOG_SIGMOID, {{-2, 2}, {-45, 45}, {707, 746}}},
+    {XENT_SOFTPLUS, {{-2, 2}, {-45, 45}, {-746, -707}}}, {XENT_TANH, {{-1, 1}, {-20, 20}, {-0.1, 0.1}}},
 };
 
 uint64_t Hash(uint64_t x) {
