@@ -26,6 +26,8 @@ namespace {
 constexpr int64_t kTileElements = 16384;
 // Slices that are shared among threads at most; their states fit a small stack.
 constexpr int64_t kMaxSlices = 192;
+// A sum of f32 products below this may have lost digits of them.
+constexpr double kLeastSum = 0x1p-100;
 
 // What a thread works in: two stages for several rows, or one for a single row or chunk.
 struct Stages {
@@ -326,7 +328,10 @@ __attribute__((noinline)) void Softmax::FindTargets(const Tile& tile, Rows* rows
   for (int64_t r = 0; r < rows->count; ++r) {
     if (rows->read[r] == kSkipRow) continue;
     const TargetSums& one = sums[r];
-    if (!std::isfinite(one.gaps) || !std::isfinite(one.rest)) SumWidened(rows->first + r, rows->read[r], &sums[r]);
+    const bool is_lost = one.rest > 0.0 && one.gaps < kLeastSum;
+    if (!std::isfinite(one.gaps) || !std::isfinite(one.rest) || is_lost) {
+      SumWidened(rows->first + r, rows->read[r], &sums[r]);
+    }
     rows->target_own[r] = one.own >= 0.0 ? one.own : std::numeric_limits<double>::quiet_NaN();
     rows->target_rest[r] = one.rest;
     rows->target_sum[r] = rows->target_own[r] + one.rest;

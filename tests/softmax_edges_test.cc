@@ -270,6 +270,41 @@ TEST(SoftmaxEdges, DenseTargetsReachAcrossTheWholeRangeOfFloats) {
   });
 }
 
+// Neither a target, nor its product with the factors, nor anything between has to be a normal float.
+TEST(SoftmaxEdges, FactorsOfDenseTargetsMayBeOfAnySize) {
+  ForEveryIsa([](const std::string&) {
+    for (const size_t classes : {8, 100, 3000}) {
+      const std::vector<float> x(classes, 0.0f);
+      const double p = 1.0 / static_cast<double>(classes);
+      const auto element = [&](float target, double upstream, float of_row, double scale) {
+        std::vector<float> dense(classes, 0.0f);
+        dense[2] = target;
+        xent_softmax_options options = Sum();
+        options.upstream = upstream;
+        options.row_upstream = &of_row;
+        options.scale = scale;
+        const Found found = Find(x, static_cast<int64_t>(classes), xent_targets_dense(dense.data(), XENT_F32), options);
+        const double exact = static_cast<double>(target) * (p - 1) * upstream * static_cast<double>(of_row) * scale;
+        EXPECT_NEAR(found.gradient[2] / exact, 1, 4 * 0x1p-23) << target << " " << upstream << " " << scale;
+        EXPECT_NEAR(found.loss[0] / (static_cast<double>(target) * std::log(static_cast<double>(classes))), 1, 1e-6);
+      };
+      element(1e-10f, 1e30, 1e10f, 1.0);
+      element(1e-10f, 1e30, 1, 0x1p40);
+      element(1e10f, 1e-30, 1e-13f, 1.0);
+      element(1e8f, 1e-23, 1, 0x1p-59);
+    }
+    std::vector<float> x = {1, 0.5f, 0, -1}, dense(4, 1e-42f);
+    const float weight = 1e35f;
+    xent_softmax_options options = Sum();
+    options.row_weight = &weight;
+    double exact = 0;
+    for (const float one : x)
+      exact += std::log(std::exp(1.0) + std::exp(0.5) + 1 + std::exp(-1.0)) - static_cast<double>(one);
+    const Found found = Find(x, 4, xent_targets_dense(dense.data(), XENT_F32), options);
+    EXPECT_NEAR(found.loss[0] / (exact * static_cast<double>(dense[0]) * static_cast<double>(weight)), 1, 4 * 0x1p-23);
+  });
+}
+
 // Halves are reduced with a bias that grows with the logits; without its correction losses would be 3.2 units off.
 TEST(SoftmaxEdges, HalvesFarFromZeroLoseAsLittleAsOthers) {
   ForEveryIsa([](const std::string&) {

@@ -272,19 +272,31 @@ struct WeightedGaps {
   float top;
 };
 
-// What an operation gives less targets. The factor may be infinite: a target of 0 makes nothing of it.
+// What an operation gives less targets times a factor of any size: a power of two, and what is left. The factor may be
+// infinite: a target of 0 makes nothing of it.
 template <class Op, class U>
 struct Less {
+  Less(const Op& operation, const U* targets, int64_t count, double of_targets) : op(operation), u(targets), n(count) {
+    constexpr int64_t kLarge = 100;
+    const int64_t exponent = ExponentOf(std::fabs(of_targets));
+    const int64_t beyond = exponent - std::min(std::max(exponent, -kLarge), kLarge);
+    const int64_t shift = of_targets == 0.0 ? 0 : std::min(std::max<int64_t>(beyond, -kLarge), kLarge);
+    power = static_cast<float>(TimesPowerOfTwo(1.0, shift));
+    factor = static_cast<float>(TimesPowerOfTwo(of_targets, -shift));
+  }
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
     const auto weight = LoadUpTo(d, u + i, n - i);
     const auto element = op(d, x, i);
-    return hn::IfThenElse(hn::Eq(weight, hn::Zero(d)), element, hn::NegMulAdd(hn::Set(d, factor), weight, element));
+    const auto less = hn::NegMulAdd(hn::Set(d, factor), hn::Mul(weight, hn::Set(d, power)), element);
+    return hn::IfThenElse(hn::Eq(weight, hn::Zero(d)), element, less);
   }
 
   Op op;
   const U* u;
   int64_t n;
+  float power;
   float factor;
 };
 
@@ -295,11 +307,9 @@ HWY_INLINE void WithTargets(const Op& op, const TargetRows& targets, int64_t row
   if constexpr (sizeof(Compute<T>) == sizeof(float)) {
     if (HWY_UNLIKELY(targets.data != nullptr)) {
       if (targets.are_singles) {
-        body(Less<Op, float>{op, static_cast<const float*>(targets.data) + row * targets.stride, n,
-                             static_cast<float>(factor)});
+        body(Less<Op, float>{op, static_cast<const float*>(targets.data) + row * targets.stride, n, factor});
       } else {
-        body(
-            Less<Op, T>{op, static_cast<const T*>(targets.data) + row * targets.stride, n, static_cast<float>(factor)});
+        body(Less<Op, T>{op, static_cast<const T*>(targets.data) + row * targets.stride, n, factor});
       }
       return;
     }
