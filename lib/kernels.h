@@ -41,7 +41,7 @@ constexpr int64_t kRowLanes = 8;
 enum Plan : int32_t {
   kPlain = 0,      // every exponent is small: e^x itself, no maximum needed
   kCareful = 1,    // e^(x - anchor) relative to 2^exponent
-  kOtherClass = 2  // a saved state only: what it leaves out is not the label
+  kOtherClass = 2  // a saved state only: what it leaves out is not the label, or the row was masked
 };
 
 // The sum over a row's classes, label left out, of e^x: (sum + low) * 2^exponent * e^anchor. NaN: the row holds NaN

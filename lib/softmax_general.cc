@@ -41,14 +41,6 @@ struct Work {
   double targets[kPieceRoom];
 };
 
-// These states leave out the largest class. Calls with other outputs may look for the label in them.
-void MarkAsOther(xent_row_state* saved) {
-  RowState state;
-  std::memcpy(&state, saved, sizeof(state));
-  state.plan = kOtherClass;
-  std::memcpy(saved, &state, sizeof(state));
-}
-
 class General {
  public:
   General(const SoftmaxTask& task, const Team& team)

@@ -13,6 +13,13 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
+void MarkAsOther(xent_row_state* saved) {
+  RowState state;
+  std::memcpy(&state, saved, sizeof(state));
+  state.plan = kOtherClass;
+  std::memcpy(saved, &state, sizeof(state));
+}
+
 bool WantsLosses(const SoftmaxTask& task) {
   const xent_softmax_outputs& out = task.outputs;
   return out.total != nullptr || out.sum != nullptr || out.row_loss != nullptr || out.z_loss != nullptr;
@@ -51,6 +58,11 @@ void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& row
   }
   if (out.row_state != nullptr) {
     std::memcpy(out.row_state + rows.first, rows.states, static_cast<size_t>(rows.count) * sizeof(RowState));
+  }
+  for (int64_t r = 0; r < rows.count && out.row_state != nullptr; ++r) {
+    // A row of -inf that is masked has given its state away.
+    const bool is_masked = rows.read[r] == kSkipRow && std::isinf(rows.logit[r]);
+    if (is_masked) MarkAsOther(&out.row_state[rows.first + r]);
   }
   if (!WantsLosses(task)) return;
   const auto add = [&](const double* values, Sum* to) {

@@ -23,6 +23,9 @@ struct Totals {
   }
 };
 
+// A saved state that no other call can use: it will find its own.
+void MarkAsOther(xent_row_state* saved);
+
 // Whether the task asks for anything that rows must be read for.
 bool WantsRows(const SoftmaxTask& task);
 bool WantsLosses(const SoftmaxTask& task);

@@ -76,6 +76,33 @@ TEST(SoftmaxEdges, StatesSavedByAnyCallGiveTheGradientOfTheLogits) {
   });
 }
 
+TEST(SoftmaxEdges, SavedStatesOfMaskedRowsStayMasked) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {3, 300, 5000}) {
+      Bytes x(static_cast<size_t>(2 * classes) * SizeOf(dtype)), gradient(x.size()), loss(16);
+      for (int64_t j = 0; j < classes; ++j) SetElement(x.data(), dtype, j, 0);
+      for (int64_t j = classes; j < 2 * classes; ++j) SetElement(x.data(), dtype, j, -kInf);
+      const std::vector<int64_t> labels = {0, 0};
+      const xent_logits logits = xent_logits_rows(x.data(), dtype, 2, classes);
+      const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
+      std::vector<xent_row_state> states(2);
+      xent_softmax_options options = Sum();
+      options.masked_row = XENT_MASKED_ROW_ZERO;
+      xent_softmax_outputs outputs = xent_softmax_outputs_none();
+      outputs.row_state = states.data();
+      ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &options, &outputs), XENT_OK);
+      outputs = xent_softmax_outputs_none();
+      outputs.gradient = gradient.data();
+      outputs.row_loss = loss.data();
+      options.row_state = states.data();
+      ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &options, &outputs), XENT_OK);
+      EXPECT_EQ(Element(loss.data(), RowType(dtype), 1), 0);
+      for (int64_t j = classes; j < 2 * classes; ++j) ASSERT_EQ(Element(gradient.data(), dtype, j), 0) << j;
+      EXPECT_GT(Element(gradient.data(), dtype, 1), 0);
+    }
+  });
+}
+
 TEST(SoftmaxEdges, MaskedRowsHaveAnInfiniteLseOnEveryWay) {
   ForEveryIsa([](const std::string&) {
     const std::vector<float> x = {-kInf, -kInf, -kInf, 1, 2, 3};

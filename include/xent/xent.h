@@ -332,7 +332,8 @@ typedef struct xent_softmax_options {
                                          options: the forward pass is skipped at no loss of accuracy, where the options
                                          allow it. NULL: none */
   const void* lse; /* the log-sum-exp of each row, from anywhere: the gradient's normaliser is taken from it, and only
-                      the gradient and the counts may be asked for. Labels only, with weights and upstream factors.
+                      the gradient and the counts may be asked for. Labels only, with scale 1, weights and upstream
+                      factors.
                       Elements have an error of (4 + |lse|) ULP; an lse far from the row's own means nothing.
                       NULL: none. Not with row_state */
   xent_denominator denominator;

@@ -81,7 +81,7 @@ struct Scaled {
   }
   // A difference of equal logits, at least, is exact.
   C Anchor(C max) const { return max; }
-  double Exponent(C x) const { return scale * static_cast<double>(x); }
+  double Exponent(C x) const { return scale * static_cast<double>(x) + 0.0; }  // never -0: a maximum may be either
   C ToLogit(double z) const { return static_cast<C>(z / scale); }
 
   // high * x + rest.
