@@ -12,6 +12,7 @@ import ctypes
 import glob
 import json
 import os
+import pathlib
 import statistics
 import sys
 import time
@@ -37,58 +38,33 @@ os.environ.setdefault("OMP_PROC_BIND", "close")
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests" / "peers"))
+import xent as abi  # noqa: E402
+
 DTYPES = {"f32": (torch.float32, 1), "f64": (torch.float64, 2), "bf16": (torch.bfloat16, 3), "f16": (torch.float16, 4)}
 I64 = 22
-
-
-class Logits(ctypes.Structure):
-    _fields_ = [("data", ctypes.c_void_p), ("dtype", ctypes.c_int32), ("reserved", ctypes.c_int32),
-                ("outer", ctypes.c_int64), ("classes", ctypes.c_int64), ("inner", ctypes.c_int64),
-                ("outer_stride", ctypes.c_int64), ("class_stride", ctypes.c_int64), ("inner_stride", ctypes.c_int64)]
-
-
-class Targets(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_int32), ("kind", ctypes.c_int32), ("data", ctypes.c_void_p),
-                ("dtype", ctypes.c_int32), ("reserved", ctypes.c_int32)]
-
-
-class Options(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_int32), ("reduction", ctypes.c_int32), ("empty_mean", ctypes.c_int32),
-                ("invalid_label", ctypes.c_int32), ("ignore_index", ctypes.c_int64), ("upstream", ctypes.c_double),
-                ("num_threads", ctypes.c_int32), ("reserved", ctypes.c_int32), ("runner", ctypes.c_void_p),
-                ("row_state", ctypes.c_void_p), ("lse", ctypes.c_void_p)]
-
-
-class Outputs(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_int32), ("gradient_dtype", ctypes.c_int32)] + [
-        (name, ctypes.c_void_p) for name in ("total", "sum", "denominator", "counted", "ignored", "row_loss", "lse",
-                                             "gradient")] + [
-        (name, ctypes.c_int64) for name in ("gradient_outer_stride", "gradient_class_stride",
-                                            "gradient_inner_stride")] + [("row_state", ctypes.c_void_p)]
 
 
 class Xent:
     """The library, called with torch tensors."""
 
     def __init__(self, path, threads):
-        self.library = ctypes.CDLL(os.path.abspath(path))
-        self.library.xent_last_error.restype = ctypes.c_char_p
+        self.calls = abi.Library(os.path.abspath(path))
+        self.library = self.calls.library
         self.library.xent_build_info.restype = ctypes.c_char_p
         self.library.xent_isa_chosen.restype = ctypes.c_char_p
-        self.options = Options(struct_size=ctypes.sizeof(Options), ignore_index=-100, upstream=1.0,
-                               num_threads=threads)
+        self.options = self.calls.options(abi.TORCH, False)
+        self.options.num_threads = threads
         self.total = ctypes.c_double()
 
     def __call__(self, x, y, code, gradient=None):
         rows, classes = x.shape
-        logits = Logits(x.data_ptr(), code, 0, rows, classes, 1, classes, 1, 1)
-        targets = Targets(ctypes.sizeof(Targets), 1, y.data_ptr(), I64, 0)
-        outputs = Outputs(struct_size=ctypes.sizeof(Outputs), total=ctypes.addressof(self.total),
-                          gradient=None if gradient is None else gradient.data_ptr())
-        status = self.library.xent_softmax_cross_entropy(ctypes.byref(logits), ctypes.byref(targets),
-                                                         ctypes.byref(self.options), ctypes.byref(outputs))
-        if status != 0:
-            raise RuntimeError(self.library.xent_last_error().decode())
+        logits = abi.Logits(x.data_ptr(), code, 0, rows, classes, 1, classes, 1, 1)
+        targets = abi.Targets(struct_size=ctypes.sizeof(abi.Targets), kind=1, data=y.data_ptr(), dtype=I64)
+        outputs = abi.Outputs(struct_size=ctypes.sizeof(abi.Outputs), total=ctypes.addressof(self.total),
+                              gradient=None if gradient is None else gradient.data_ptr())
+        self.calls.check(self.library.xent_softmax_cross_entropy(ctypes.byref(logits), ctypes.byref(targets),
+                                                                 ctypes.byref(self.options), ctypes.byref(outputs)))
         return self.total.value
 
 
