@@ -263,7 +263,7 @@ void Softmax::FindGradients(Rows* rows) const {
   if (SlopeOfLogits() != 1.0) ScaleGradients(task_, SlopeOfLogits(), rows);
   FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
   for (int64_t r = 0; r < rows->count && is_dense_; ++r) {
-    if (std::isnan(rows->cross[r]) && rows->grads[r].kind == RowGrad::kSoftmax) rows->grads[r].kind = RowGrad::kNaN;
+    if (rows->grads[r].kind == RowGrad::kSoftmax && std::isnan(rows->cross[r])) rows->grads[r].kind = RowGrad::kNaN;
   }
   // Without factors of their own all rows have the slope of the first, or are not read.
   const bool may_be_flat = task_.options.row_upstream != nullptr || rows->slope[0] == 0.0;
