@@ -53,7 +53,7 @@ class Categorical {
         wide_(task.rows, isa_slot_),
         targets_(task.rows),
         is_of_logs_(task.given == Given::kLogs),
-        tile_rows_(std::min(kTileRows, std::max<int64_t>(kPiece / std::max<int64_t>(rows_.logits.classes, 1), 1))) {
+        tile_rows_(RowsOfPiece(rows_.logits.classes)) {
     const double ends[] = {task.epsilon, 1.0 - task.epsilon};
     if (is_of_logs_) {
       MapKernelFor(isa_slot_, Function::kLog, Dtype::kF64)(ends, 2, ends_, false);

@@ -54,7 +54,7 @@ class Ensemble {
         wide_(task.samples, IsaChosen().slot),
         rows_(task.rows),
         classes_(task.samples.logits.classes),
-        tile_rows_(std::min(kTileRows, std::max<int64_t>(kPiece / std::max<int64_t>(classes_, 1), 1))) {}
+        tile_rows_(RowsOfPiece(classes_)) {}
 
   xent_status Run() const {
     std::atomic<bool> has_memory{true};

@@ -55,7 +55,7 @@ class Information {
         classes_(task.p.logits.classes),
         wide_p_(task.p, isa_slot_),
         wide_q_(task.has_q ? task.q : task.p, isa_slot_),
-        tile_rows_(std::min(kTileRows, std::max<int64_t>(kPiece / std::max<int64_t>(classes_, 1), 1))) {}
+        tile_rows_(RowsOfPiece(classes_)) {}
 
   bool Run() const {
     const int64_t rows = task_.p.logits.rows;

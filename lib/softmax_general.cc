@@ -52,7 +52,7 @@ class General {
         terms_(TermKernelsFor(isa_slot_)),
         wide_(task, isa_slot_),
         targets_(task),
-        tile_rows_(std::min(kTileRows, std::max<int64_t>(kPiece / std::max<int64_t>(task.logits.classes, 1), 1))) {}
+        tile_rows_(RowsOfPiece(task.logits.classes)) {}
 
   bool Run() {
     Totals totals;
@@ -270,10 +270,7 @@ void General::FindTargets(Work* work) const {
     }
   });
   for (int64_t r = 0; r < rows.count; ++r) {
-    rows.target_rest[r] = rest[r].Value();
-    rows.target_sum[r] = rows.target_own[r] + rows.target_rest[r];
-    const double at_top = rows.target_sum[r] == 0.0 ? 0.0 * rows.gap[r] : rows.target_sum[r] * rows.gap[r];
-    rows.cross[r] = at_top + gaps[r].Value();
+    SetTarget(rows.target_own[r], rest[r].Value(), gaps[r].Value(), r, &rows);
   }
 }
 

@@ -321,7 +321,6 @@ __attribute__((noinline)) void Softmax::MarkLargest(const Tile& tile, Rows* rows
   }
 }
 
-// sum_j u_j (lse - z_j) = U gap + sum_j u_j (z_y - z_j), y the largest: no term is negative.
 __attribute__((noinline)) void Softmax::FindTargets(const Tile& tile, Rows* rows) const {
   TargetSums sums[kTileRows];
   kernels_.sum_targets(tile, TargetsOf(rows->first, 0), sums);
@@ -332,11 +331,8 @@ __attribute__((noinline)) void Softmax::FindTargets(const Tile& tile, Rows* rows
     if (!std::isfinite(one.gaps) || !std::isfinite(one.rest) || is_lost) {
       SumWidened(rows->first + r, rows->read[r], &sums[r]);
     }
-    rows->target_own[r] = one.own >= 0.0 ? one.own : std::numeric_limits<double>::quiet_NaN();
-    rows->target_rest[r] = one.rest;
-    rows->target_sum[r] = rows->target_own[r] + one.rest;
-    const double at_top = rows->target_sum[r] == 0.0 ? 0.0 * rows->gap[r] : rows->target_sum[r] * rows->gap[r];
-    rows->cross[r] = at_top + task_.options.scale * one.gaps;
+    const double own = one.own >= 0.0 ? one.own : std::numeric_limits<double>::quiet_NaN();
+    SetTarget(own, one.rest, task_.options.scale * one.gaps, r, rows);
   }
 }
 

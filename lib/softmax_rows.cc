@@ -240,6 +240,14 @@ void TargetLabels(const SoftmaxTask& task, Rows* rows) {
   }
 }
 
+void SetTarget(double own, double rest, double gaps, int64_t r, Rows* rows) {
+  rows->target_own[r] = own;
+  rows->target_rest[r] = rest;
+  rows->target_sum[r] = own + rest;
+  const double at_top = rows->target_sum[r] == 0.0 ? 0.0 * rows->gap[r] : rows->target_sum[r] * rows->gap[r];
+  rows->cross[r] = at_top + gaps;
+}
+
 double LeastProbability(const SoftmaxTask& task) {
   return task.logits.IsDouble() ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
 }

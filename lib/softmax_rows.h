@@ -103,6 +103,10 @@ void FindProbability(Rows* rows);
 // The target of rows whose mark is their label, with nothing else to it.
 void TargetLabels(const SoftmaxTask& task, Rows* rows);
 
+// The target of row r whose mark y is its largest class, from u_y, the sum of the others and sum_j u_j (z_y - z_j): no
+// term of the cross-entropy is negative then.
+void SetTarget(double own, double rest, double gaps, int64_t r, Rows* rows);
+
 // The same with label smoothing, from the sums of x_j - x_y over the classes.
 void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Rows* rows);
 

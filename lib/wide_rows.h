@@ -2,6 +2,7 @@
 #ifndef XENT_LIB_WIDE_ROWS_H_
 #define XENT_LIB_WIDE_ROWS_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "lib/kernels.h"
@@ -14,6 +15,11 @@ namespace xent {
 // depend on it.
 constexpr int64_t kPiece = kWiden;
 constexpr int64_t kPieceRoom = kPiece + kStageSlack / static_cast<int64_t>(sizeof(double));
+
+// How many rows of so many classes are worked on together, as one piece: at least one.
+inline int64_t RowsOfPiece(int64_t classes) {
+  return std::min(kTileRows, std::max<int64_t>(kPiece / std::max<int64_t>(classes, 1), 1));
+}
 
 // Classes [begin, begin + classes) of the rows of a tile.
 struct Piece {

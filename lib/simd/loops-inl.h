@@ -313,10 +313,11 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& 
 
 #else
 
-// accumulator += op(x[i]) for every i in [0, n) but the label (none if it is outside). x holds what was staged already:
-// vectors so narrow would not suffice for more than the sum.
+// accumulator += op(x[i]) for every i in [0, n) but the label (none if it is outside). It keeps no results: registers
+// so narrow do not suffice for exponentials and their sum, see MapAndSum.
 template <bool kKeep, class T, class Op, class Accumulator>
-HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& accumulator, Compute<T>* kept) {
+HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& accumulator, Compute<T>*) {
+  static_assert(!kKeep, "results are kept in a loop of their own");
   using C = Compute<T>;
   constexpr bool kReadsCache = std::is_same_v<Op, Itself>;
   const int64_t label_step = label >= 0 && label < n ? label / kStep * kStep : n;
@@ -326,15 +327,7 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& 
     for (const int64_t end = (i > label_step ? n : label_step) - kStep; i <= end; i += kStep) {
       if constexpr (!kReadsCache) PrefetchAhead<kStep>(x + i);
       const auto at = ApplyToStep(x + i, i, op);
-      if constexpr (kKeep) {
-        accumulator.Add([&](int64_t v) HWY_ATTR {
-          const auto lanes = at(v);
-          hn::StoreU(lanes, Tag<C>(), kept + i + v * LanesOf<C>());
-          return lanes;
-        });
-      } else {
-        accumulator.Add(at);
-      }
+      accumulator.Add(at);
     }
     if (i >= n) break;
     const int64_t count = std::min(kStep, n - i);
@@ -344,7 +337,6 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& 
     for (int64_t v = 0; v * LanesOf<C>() < count; ++v) hn::Store(at(v), Tag<C>(), values + v * LanesOf<C>());
     std::fill(values + count, values + kStep, Accumulator::kIdentity);
     if (i == label_step) values[label - i] = Accumulator::kIdentity;
-    if constexpr (kKeep) std::memcpy(kept + i, values, static_cast<size_t>(count) * sizeof(C));
     accumulator.Add(StepFrom(values));
     i += kStep;
   }
