@@ -37,6 +37,9 @@ constexpr int64_t kInvalidLabel = -2;
 // Arrays with one value per row have room for a multiple of so many: the longest vector.
 constexpr int64_t kRowLanes = 8;
 
+// Rows that are staged together at most: a multiple of kTileRows.
+constexpr int64_t kPlainTileRows = 192;
+
 // How the exponentials of a row are represented, decided by the row's own logits.
 enum Plan : int32_t {
   kPlain = 0,      // every exponent is small: e^x itself, no maximum needed
@@ -102,9 +105,9 @@ struct Tile {
   const int64_t* labels;  // one per row; kSkipRow: not read, or at least not used
   void* stage;            // 64-byte aligned, for rows * classes exponentials and the slack; columns: kMostColumns *
                           // classes, or null if no gradient follows
-  void* factors;          // likewise, for what turns each of them into a gradient element; null from kOwnLoop classes
-                          // on; columns: kColumnWorkBytes
-  bool keeps_stage;       // write_staged follows
+  void* work;             // columns: kColumnWorkBytes; else not used
+  bool keeps_stage;       // write_staged or write_plain follows
+  bool is_read;           // every row is; false: perhaps not
   double scale;  // z = scale * x takes the logits' place; 1 but for f32 lanes with FMA, rows of adjacent classes
 };
 
@@ -138,9 +141,6 @@ struct GradientTile {
   int64_t class_stride;
   bool stream;       // bypass the cache: the gradient is much larger than it
   bool has_offsets;  // false: every offset is 0
-  // Factors of e^x and labels' elements of the rows; a row with factor 0 has a RowGrad. Null: all rows have.
-  const double* factors;
-  const double* marks;
   TargetRows targets;
 };
 
@@ -150,6 +150,12 @@ struct SoftmaxKernels {
   void (*stage_rows)(const Tile& tile, RowState* states);
   // Turns the staged exponentials into gradients and writes them.
   void (*write_staged)(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out);
+  // The same for rows with nothing unusual: stage_plain, MathKernels::plain_rows and write_plain. Numbers instead of
+  // states: the sums of the rows without their labels, the labels' logits; 1 and 0 for rows that are not read. False:
+  // one of the rows is careful, and nothing was found.
+  bool (*stage_plain)(const Tile& tile, double* sums, double* logit);
+  // Each exponential times its row's factor; at the labels their marks; 0 for rows that are not read.
+  void (*write_plain)(const Tile& tile, const double* factors, const double* marks, const GradientTile& out);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
   int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
   // The gradient of a piece of a row. What need not be written at once is left pending.
@@ -191,16 +197,17 @@ struct TermKernels {
                   int64_t n, double* out);
 };
 
-// Rows of a tile whose loss is lse - logit of their label, all with the same slope: what goes in, and what comes out.
+// Plain rows whose loss is lse - logit of their label, all with the same slope: what goes in, and what comes out.
+// Arrays are read and written up to a multiple of kRowLanes.
 struct PlainRows {
   int64_t count;
-  const int64_t* labels;   // kSkipRow: nothing else of the row counts
-  const RowState* states;  // without the label
-  const double* logit;     // of the label
-  double slope;            // d(objective) / d(row loss)
-  double* gap;             // lse - logit, the loss
-  double* factor;          // of e^x in the gradient, slope / (S + e), 0 for rows that are not read; null: no gradient
-  double* mark;            // the label's element, -slope S / (S + e)
+  bool is_double;       // the lanes that made the sums
+  const double* sums;   // without the label
+  const double* logit;  // of the label
+  double slope;         // d(objective) / d(row loss)
+  double* gap;          // lse - logit, the loss
+  double* factor;       // of e^x in the gradient, slope / (S + e); null: no gradient
+  double* mark;         // the label's element, -slope S / (S + e)
 };
 
 // e^x = mantissa * 2^exponent; logarithm of one + x * 2^exponent. Exact roundings only: no libm.
@@ -209,11 +216,12 @@ struct MathKernels {
   void (*exp_parts)(const double* x, int64_t n, double* mantissa, double* exponent);
   // one is 0 or 1; x >= 0 finite, integers |exponent| <= 2^24. Result <= 1 ULP from the real logarithm.
   void (*log_scaled)(double one, const double* x, const double* exponent, int64_t n, double* result);
-  // The bits that AddLeftOut, FindTotals, FindLosses and FindGrads give, in one loop, where all rows are usual: plain,
-  // and no number so large or small that it would have to be scaled. False: they are not, and nothing was found.
-  // Arrays are read and written up to a multiple of kRowLanes.
+  // log_scaled(1, ...), of rows of f32 lanes that could be plain within 1.1e-10 of itself.
+  void (*log_one_plus)(const double* x, const double* exponent, int64_t n, double* result);
+  // The bits that AddLeftOut, FindTotals, FindLosses and FindGrads give, in one loop, where no number is so large or
+  // small that it would have to be scaled. False: one is, and nothing was found.
   bool (*plain_rows)(const PlainRows& rows);
-  // The sum of values as *sum + *low, but 0 and NaN where the label is kSkipRow and kInvalidLabel.
+  // The sum of values as *sum + *low, but 0 and NaN where the label is kSkipRow and kInvalidLabel. Null: none is.
   void (*sum_rows)(const double* values, const int64_t* labels, int64_t n, double* sum, double* low);
 };
 

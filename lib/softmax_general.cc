@@ -36,7 +36,6 @@ struct Work {
   bool has_probabilities;             // of the piece
   Piece piece;
   double stage[kPieceRoom];
-  double factors[kPieceRoom];
   double probabilities[kPieceRoom];
   double targets[kPieceRoom];
 };
@@ -83,7 +82,7 @@ class General {
       LoadRows(task_, first + row, std::min(tile_rows_, count - row), &work.rows);
       FindLargest(&work);
       FindStates(&work);
-      AddLeftOut(math_, &work.rows);
+      AddLeftOut(math_, false, &work.rows);
       std::copy(work.max, work.max + work.rows.count, max + row);
       std::copy(work.rows.gap, work.rows.gap + work.rows.count, gap + row);
     }
@@ -125,10 +124,10 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   LoadRows(task_, first, count, &rows);
   FindLargest(work);
   FindStates(work);
-  AddLeftOut(math_, &rows);
+  AddLeftOut(math_, false, &rows);
   FindTotals(&rows);
   for (int64_t r = 0; r < count; ++r) rows.lse[r] = std::isnan(rows.gap[r]) ? kNaN : work->max[r] + rows.gap[r];
-  FindRest(&rows);
+  FindRest(true, &rows);
   FindProbability(&rows);
   FindMarks(work);
   FindTargets(work);
@@ -211,8 +210,8 @@ void General::FindStates(Work* work) const {
   const Piece& piece = work->piece;
   for (int64_t r = 0; r < rows.count; ++r) rows.states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
   if (IsOnePiece()) {
-    const Tile tile = {piece.z,     piece.classes, 1,    rows.count, piece.classes, rows.read,
-                       work->stage, work->factors, true, 1.0};
+    const Tile tile = {piece.z, piece.classes, 1,     rows.count, piece.classes, rows.read, work->stage,
+                       nullptr, true,          false, 1.0};
     doubles_.stage_rows(tile, rows.states);
     return;
   }
@@ -299,10 +298,10 @@ void General::FindProbabilities(Work* work) const {
   std::fill(one, one + rows.count, 1.0);
   FindGrads(one, 0.0, work->top_probability, &rows);
   if (IsOnePiece()) {
-    const Tile tile = {piece.z,     piece.classes, 1,    rows.count, piece.classes, rows.read,
-                       work->stage, work->factors, true, 1.0};
+    const Tile tile = {piece.z, piece.classes, 1,     rows.count, piece.classes, rows.read, work->stage,
+                       nullptr, true,          false, 1.0};
     doubles_.write_staged(tile, rows.states, rows.grads,
-                          GradientTile{work->probabilities, piece.classes, 1, false, false, nullptr, nullptr, {}});
+                          GradientTile{work->probabilities, piece.classes, 1, false, false, {}});
     work->has_probabilities = true;
     return;
   }

@@ -29,13 +29,23 @@ constexpr int64_t kMaxSlices = 192;
 // A sum of f32 products below this may have lost digits of them.
 constexpr double kLeastSum = 0x1p-100;
 
-// What a thread works in: two stages for several rows, or one for a single row or chunk.
-struct Stages {
-  char* First() { return memory; }
-  char* Second() { return memory + kStageBytes + kStageSlack; }
-  alignas(64) char memory[2 * (kStageBytes + kStageSlack)];
+// What a thread works in: room for the exponentials of several rows, or of a single row or chunk.
+struct Stage {
+  alignas(64) char memory[2 * kStageBytes + kStageSlack];
 };
 static_assert(kChunk * 8 <= 2 * kStageBytes, "a chunk of doubles fits");
+
+// What rows with nothing unusual are worked on with, many at a time.
+struct PlainWork {
+  alignas(64) char columns[kColumnWorkBytes];
+  int64_t labels[kMostColumns];
+  double sums[kMostColumns];
+  double logit[kMostColumns];
+  double gap[kMostColumns];
+  double factor[kMostColumns];
+  double mark[kMostColumns];
+};
+static_assert(kMostColumns >= kPlainTileRows && kMostColumns % kRowLanes == 0, "the arrays suffice");
 
 class Softmax {
  public:
@@ -45,7 +55,9 @@ class Softmax {
  private:
   bool RunAll(Totals* totals) const;
   bool RunTogether(Totals* totals) const;
-  bool RunTile(int64_t first, int64_t count, const Team& team, Stages* stages, PendingWrite* pending, Rows* rows,
+  void RunRows(int64_t first, int64_t count, PendingWrite* pending, Rows* rows, Totals* totals) const;
+  bool RunPlain(int64_t first, int64_t count, Totals* totals) const;
+  bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, PendingWrite* pending, Rows* rows,
                Totals* totals) const;
   bool FindStates(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
   void KeepExponentials(PendingWrite* pending, Rows* rows) const;
@@ -82,9 +94,11 @@ class Softmax {
   const bool staged_;
   const bool has_columns_;
   const bool is_dense_;
-  const bool is_plain_;  // plain_rows is worth a try
-  int64_t unit_rows_;    // rows whose losses are added first; the bits of totals depend on it
-  int64_t tile_units_;   // units that are worked on together
+  const bool may_be_plain_;  // RunPlain is worth a try
+  int64_t part_rows_;        // rows whose losses are added first; the bits of totals depend on it
+  int64_t unit_rows_;        // rows of a unit, of which lots consist
+  int64_t tile_units_;       // units that are worked on together
+  int64_t plain_units_;      // the same of RunPlain
   bool stream_;
 };
 
@@ -98,18 +112,22 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       staged_(task.logits.classes <= kChunk),
       has_columns_(HasColumns(task)),
       is_dense_(HasDenseRows(task)),
-      is_plain_(IsPlainLoss(task) && (staged_ || has_columns_)) {
+      may_be_plain_(IsPlainLoss(task) && (staged_ || has_columns_)) {
   const Matrix& x = task.logits;
-  const int64_t tile_elements = staged_ ? kStageBytes / ComputedBytes() : kTileElements;
-  unit_rows_ = std::min(kTileRows, std::max<int64_t>(tile_elements / std::max<int64_t>(x.classes, 1), 1));
-  tile_units_ = 1;
+  const int64_t classes = std::max<int64_t>(x.classes, 1);
+  const int64_t stage_elements = kStageBytes / ComputedBytes();
+  part_rows_ = std::min(kTileRows, std::max<int64_t>((staged_ ? stage_elements : kTileElements) / classes, 1));
+  unit_rows_ = part_rows_;
+  // Of rows that are written one by one, a stage holds one if no gradient follows.
+  const int64_t fitting = 2 * stage_elements / classes;
+  const bool is_kept = task.outputs.gradient != nullptr || !HasOwnLoop();
+  const int64_t most = is_kept ? fitting : kPlainTileRows;
+  tile_units_ = staged_ && HasOwnLoop() ? std::max<int64_t>(std::min(most, kTileRows) / unit_rows_, 1) : 1;
+  plain_units_ = std::max<int64_t>(std::min(most, kPlainTileRows) / unit_rows_, 1);
   if (has_columns_) {
+    part_rows_ = kTileRows;
     unit_rows_ = kMostColumns;
-  } else if (staged_ && HasOwnLoop()) {
-    // Both stages as one, or none.
-    const int64_t fitting = 2 * kStageBytes / (ComputedBytes() * x.classes);
-    const int64_t rows = task.outputs.gradient != nullptr ? std::min(fitting, kTileRows) : kTileRows;
-    tile_units_ = std::max<int64_t>(rows / unit_rows_, 1);
+    tile_units_ = plain_units_ = 1;
   }
   const bool in_place = task.outputs.gradient == x.data;
   stream_ = !in_place && GoesPastCache(x.rows * x.classes * x.ElementBytes());
@@ -133,29 +151,88 @@ bool Softmax::RunAll(Totals* totals) const {
   const int64_t run_rows = x.inner == 1 ? x.rows : x.inner;
   const int64_t units_per_run = (run_rows + unit_rows_ - 1) / unit_rows_;
   const int64_t units = x.rows / run_rows * units_per_run;
+  const int64_t step = may_be_plain_ ? plain_units_ : tile_units_;
   const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_unit, Totals* parts) {
     PendingWrite pending = {};
-    Stages stages;
     Rows rows;
-    StartRows(task_, std::min(kTileRows, x.rows), &rows);
+    rows.count = 0;
     for (int64_t lot = first_lot; lot < last_lot; ++lot) {
       const int64_t end = first_unit(lot + 1);
-      for (int64_t unit = first_unit(lot); unit < end; unit += tile_units_) {
+      for (int64_t unit = first_unit(lot); unit < end; unit += step) {
         // Divisions would be felt in each of many small tiles.
         const int64_t run = has_columns_ ? unit / units_per_run : 0;
         const int64_t begin = (unit - run * units_per_run) * unit_rows_;
         const int64_t first = run * run_rows + begin;
-        const int64_t count = std::min(std::min(tile_units_, end - unit) * unit_rows_, run_rows - begin);
-        if (has_columns_) {
-          RunColumns(first, count, &rows, &parts[lot]);
-          continue;
-        }
-        RunTile(first, count, Team{1, nullptr}, &stages, &pending, &rows, &parts[lot]);
+        const int64_t count = std::min(std::min(step, end - unit) * unit_rows_, run_rows - begin);
+        if (may_be_plain_ && RunPlain(first, count, &parts[lot])) continue;
+        RunRows(first, count, &pending, &rows, &parts[lot]);
       }
     }
     kernels_.finish_write(&pending);
   };
   return RunLots(team_, units, range, totals);
+}
+
+// Rows of which some may be unusual. Not inline: most calls have none, and need no such stack.
+__attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, PendingWrite* pending, Rows* rows,
+                                                Totals* totals) const {
+  if (rows->count == 0) StartRows(task_, std::min(kTileRows, task_.logits.rows), rows);
+  if (has_columns_) {
+    RunColumns(first, count, rows, totals);
+    return;
+  }
+  Stage stage;
+  const int64_t most = tile_units_ * unit_rows_;
+  for (int64_t from = 0; from < count; from += most) {
+    const int64_t n = std::min(most, count - from);
+    if (may_be_plain_ && n < count && RunPlain(first + from, n, totals)) continue;
+    RunTile(first + from, n, Team{1, nullptr}, &stage, pending, rows, totals);
+  }
+}
+
+// Rows with nothing unusual: the same bits as the ways below, in a few loops. False: there is something, and nothing
+// was written.
+bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
+  const Matrix& x = task_.logits;
+  const xent_softmax_outputs& out = task_.outputs;
+  const bool wants_gradient = out.gradient != nullptr;
+  const int64_t column_bytes = wants_gradient ? kMostColumns * x.classes * ComputedBytes() : 0;
+  const int64_t stage_bytes = has_columns_ ? column_bytes : 2 * kStageBytes;
+  const int64_t work_bytes = static_cast<int64_t>(sizeof(PlainWork));
+  char* const scratch = static_cast<char*>(ThreadScratch(work_bytes + stage_bytes + kStageSlack));
+  if (scratch == nullptr) return false;
+  PlainWork* const work = reinterpret_cast<PlainWork*>(scratch);
+  LoadLabels(task_, first, count, work->labels);
+  int64_t signs = 0;
+  for (int64_t r = 0; r < count; ++r) signs |= work->labels[r];
+  const bool is_read = signs >= 0;
+  if (!is_read && std::count(work->labels, work->labels + count, kInvalidLabel) > 0) return false;
+  const Tile tile = {x.Row(first),
+                     has_columns_ ? 1 : x.outer_stride,
+                     has_columns_ ? x.class_stride : 1,
+                     count,
+                     x.classes,
+                     work->labels,
+                     has_columns_ && !wants_gradient ? nullptr : scratch + work_bytes,
+                     work->columns,
+                     wants_gradient || !HasOwnLoop(),
+                     is_read,
+                     task_.options.scale};
+  if (!kernels_.stage_plain(tile, work->sums, work->logit)) return false;
+  for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
+  const double slope = SlopeOfLogits() * GradientScale(task_);
+  if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope, work->gap,
+                                  wants_gradient ? work->factor : nullptr, work->mark})) {
+    return false;
+  }
+  WriteLosses(task_, math_, first, count, work->gap, is_read ? nullptr : work->labels, part_rows_, totals);
+  if (wants_gradient) {
+    const int64_t stride = has_columns_ ? 1 : task_.gradient.outer_stride;
+    kernels_.write_plain(
+        tile, work->factor, work->mark,
+        GradientTile{GradientData(first), stride, has_columns_ ? task_.gradient.class_stride : 1, stream_, false, {}});
+  }
+  return true;
 }
 
 // All rows as one tile, whose slices are shared. Not inline: its rows would stay on a small stack.
@@ -166,11 +243,11 @@ __attribute__((noinline)) bool Softmax::RunTogether(Totals* totals) const {
   return RunTile(0, task_.logits.rows, team_, nullptr, &pending, &rows, totals);
 }
 
-// One tile, on this thread in its stages, or its slices shared among the team (then stages is null).
-bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* stages, PendingWrite* pending, Rows* rows,
+// One tile, on this thread in its stage, or its slices shared among the team (then stage is null).
+bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, PendingWrite* pending, Rows* rows,
                       Totals* totals) const {
   LoadRows(task_, first, count, rows);
-  if (!staged_ && stages != nullptr && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr) {
+  if (!staged_ && stage != nullptr && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr) {
     KeepExponentials(pending, rows);
   }
   const Tile tile = {task_.logits.Row(first),
@@ -179,15 +256,16 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stages* st
                      count,
                      task_.logits.classes,
                      rows->read,
-                     stages != nullptr ? stages->First() : nullptr,
-                     stages != nullptr && !HasOwnLoop() ? stages->Second() : nullptr,
+                     stage != nullptr ? stage->memory : nullptr,
+                     nullptr,
                      task_.outputs.gradient != nullptr,
+                     false,
                      task_.options.scale};
 
   if (is_dense_) MarkLargest(tile, rows);
   if (!FindStates(tile, team, pending, rows)) return false;
   FindScalars(tile, rows);
-  WriteRows(task_, math_, *rows, unit_rows_, totals);
+  WriteRows(task_, math_, *rows, part_rows_, totals);
   if (task_.outputs.argmax != nullptr || task_.outputs.correct != nullptr) {
     int64_t largest[kTileRows];
     kernels_.find_largest(tile, largest);
@@ -204,9 +282,7 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     alignas(64) char work[kColumnWorkBytes];
     RowState states[kMostColumns];
     RowGrad grads[kMostColumns];
-    double factors[kMostColumns];
-    double marks[kMostColumns];
-    int64_t labels[kMostColumns];
+    int64_t read[kMostColumns];
   };
   const Matrix& x = task_.logits;
   const bool wants_gradient = task_.outputs.gradient != nullptr;
@@ -217,49 +293,41 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     return;
   }
   OfRows* const all = reinterpret_cast<OfRows*>(scratch);
-  const auto tile_of = [&](int64_t from, int64_t n, const int64_t* labels) {
+  const auto tile_of = [&](int64_t from, int64_t n) {
     return Tile{x.Row(first + from),
                 1,
                 x.class_stride,
                 n,
                 x.classes,
-                labels,
+                all->read + from,
                 wants_gradient ? scratch + sizeof(OfRows) : nullptr,
                 all->work,
                 wants_gradient,
+                false,
                 1.0};
   };
-  LoadLabels(task_, first, count, all->labels);
-  const Tile tile = tile_of(0, count, all->labels);
+  for (int64_t from = 0; from < count; from += kTileRows) {
+    LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
+    std::copy(rows->read, rows->read + rows->count, all->read + from);
+  }
+  const Tile tile = tile_of(0, count);
   kernels_.stage_rows(tile, all->states);
   for (int64_t from = 0; from < count; from += kTileRows) {
-    LoadRows(task_, first + from, std::min(kTileRows, count - from), all->labels + from, rows);
+    LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
     std::copy(all->states + from, all->states + from + rows->count, rows->states);
-    FindScalars(tile_of(from, rows->count, rows->read), rows);
-    WriteRows(task_, math_, *rows, kTileRows, totals);
+    FindScalars(tile_of(from, rows->count), rows);
+    WriteRows(task_, math_, *rows, part_rows_, totals);
     if (!wants_gradient) continue;
     FindGradients(rows);
-    std::copy(rows->plain_factor, rows->plain_factor + rows->count, all->factors + from);
-    std::copy(rows->mark, rows->mark + rows->count, all->marks + from);
-    if (rows->is_plain && !rows->has_skipped) continue;
     std::copy(rows->states, rows->states + rows->count, all->states + from);
     std::copy(rows->grads, rows->grads + rows->count, all->grads + from);
   }
   if (!wants_gradient) return;
-  kernels_.write_staged(
-      tile, all->states, all->grads,
-      GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false, all->factors, all->marks, {}});
+  kernels_.write_staged(tile, all->states, all->grads,
+                        GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false, {}});
 }
 
 void Softmax::FindGradients(Rows* rows) const {
-  if (rows->is_plain) {
-    // The others have a factor.
-    for (int64_t r = 0; r < rows->count && rows->has_skipped; ++r) {
-      rows->grads[r].kind = rows->labels[r] == kInvalidLabel ? RowGrad::kNaN : RowGrad::kZero;
-    }
-    return;
-  }
-  std::fill(rows->plain_factor, rows->plain_factor + rows->count, 0.0);
   if (SlopeOfLogits() != 1.0) ScaleGradients(task_, SlopeOfLogits(), rows);
   FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
   for (int64_t r = 0; r < rows->count && is_dense_; ++r) {
@@ -281,23 +349,15 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   const bool needs_rest = needs_probability || out.gradient != nullptr;
   kernels_.gather(tile, rows->logit);
   for (int64_t r = 0; r < rows->count && options.scale != 1.0; ++r) rows->logit[r] *= options.scale;
-  if (is_plain_) {
-    const bool wants_gradient = out.gradient != nullptr;
-    rows->is_plain =
-        math_.plain_rows(PlainRows{rows->count, rows->read, rows->states, rows->logit, SlopeOfLogits() * rows->slope[0],
-                                   rows->gap, wants_gradient ? rows->plain_factor : nullptr, rows->mark});
-    std::copy(rows->gap, rows->gap + rows->count, rows->loss);
-    if (rows->is_plain) return;
-  }
   if (options.masked_row == XENT_MASKED_ROW_ZERO) SkipMasked(rows);
   if (options.lse != nullptr) {
     ScaleByLse(task_, math_, rows);
   } else {
-    AddLeftOut(math_, rows);
+    AddLeftOut(math_, !task_.logits.IsDouble() && (staged_ || has_columns_), rows);
     if (needs_lse || needs_rest) FindTotals(rows);
     if (needs_lse) FindLse(task_.logits, options.scale, RowKernels{kernels_, doubles_, math_}, rows);
   }
-  if (needs_rest) FindRest(rows);
+  if (needs_rest) FindRest(task_.logits.IsDouble(), rows);
   if (needs_probability) FindProbability(rows);
   std::copy(rows->gap, rows->gap + rows->count, rows->mark_gap);
   if (is_dense_) {
@@ -433,9 +493,9 @@ __attribute__((noinline)) bool Softmax::FoldSlicesTogether(const Team& team, Row
   const int64_t per_row = SlicesPerRow();
   RowState states[kMaxSlices];
   auto task = [&](int64_t i) {
-    Stages stages;
+    Stage stage;
     if (rows->read[i / per_row] == kSkipRow) return;
-    states[i] = FoldSlice(*rows, i / per_row, i % per_row, stages.First(), nullptr);
+    states[i] = FoldSlice(*rows, i / per_row, i % per_row, stage.memory, nullptr);
   };
   if (!ParallelFor(team, rows->count * per_row, task)) return false;
   for (int64_t r = 0; r < rows->count; ++r) {
@@ -447,14 +507,9 @@ __attribute__((noinline)) bool Softmax::FoldSlicesTogether(const Team& team, Row
 
 bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const {
   if (staged_) {
-    const GradientTile out = {GradientData(rows.first),
-                              task_.gradient.outer_stride,
-                              1,
-                              stream_,
-                              task_.options.label_smoothing != 0.0,
-                              rows.plain_factor,
-                              rows.mark,
-                              TargetsOf(rows.first, 0)};
+    const GradientTile out = {
+        GradientData(rows.first), task_.gradient.outer_stride, 1, stream_, task_.options.label_smoothing != 0.0,
+        TargetsOf(rows.first, 0)};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }

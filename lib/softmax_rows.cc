@@ -95,7 +95,7 @@ void SkipMasked(Rows* rows) {
   }
 }
 
-void AddLeftOut(const MathKernels& math, Rows* rows) {
+void AddLeftOut(const MathKernels& math, bool is_short, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
     AnchorEmptyState(*rows, r, &rows->states[r]);
     const double distance = rows->logit[r] - rows->states[r].anchor;
@@ -107,7 +107,11 @@ void AddLeftOut(const MathKernels& math, Rows* rows) {
     rows->ratio[r] = (rows->states[r].sum + rows->states[r].low) / rows->mantissa[r];
     rows->ratio_exponent[r] = rows->states[r].exponent - rows->exponent[r];
   }
-  math.log_scaled(1.0, rows->ratio, rows->ratio_exponent, rows->count, rows->gap);
+  if (is_short) {
+    math.log_one_plus(rows->ratio, rows->ratio_exponent, rows->count, rows->gap);
+  } else {
+    math.log_scaled(1.0, rows->ratio, rows->ratio_exponent, rows->count, rows->gap);
+  }
   for (int64_t r = 0; r < rows->count; ++r) {
     const RowState& state = rows->states[r];
     const double distance = rows->logit[r] - state.anchor;
@@ -194,18 +198,11 @@ void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows) {
 }
 
 void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows) {
-  int64_t labels[kTileRows];
-  LoadLabels(task, first, count, labels);
-  LoadRows(task, first, count, labels, rows);
-}
-
-void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, Rows* rows) {
   const xent_softmax_options& options = task.options;
   rows->first = first;
   rows->count = count;
   rows->kept = nullptr;
-  rows->is_plain = false;
-  std::copy(labels, labels + count, rows->labels);
+  LoadLabels(task, first, count, rows->labels);
   LoadValues(task, options.row_weight, first, count, rows->weight);
   LoadValues(task, options.lse_upstream, first, count, rows->lse_slope);
   LoadValues(task, options.entropy_upstream, first, count, rows->entropy_slope);
@@ -217,12 +214,7 @@ void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, const int64
       if (rows->weight[r] == 0.0) rows->labels[r] = kSkipRow;
     }
   }
-  int64_t signs = 0;
-  for (int64_t r = 0; r < count; ++r) {
-    rows->read[r] = std::max(rows->labels[r], kSkipRow);
-    signs |= rows->labels[r];
-  }
-  rows->has_skipped = signs < 0;
+  for (int64_t r = 0; r < count; ++r) rows->read[r] = std::max(rows->labels[r], kSkipRow);
 }
 
 void TargetLabels(const SoftmaxTask& task, Rows* rows) {
@@ -276,9 +268,10 @@ void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Ro
   }
 }
 
-void FindRest(Rows* rows) {
+void FindRest(bool is_double, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
-    rows->rest[r] = (rows->states[r].sum + rows->states[r].low) / rows->total[r];
+    const double others = rows->states[r].sum + rows->states[r].low;
+    rows->rest[r] = is_double ? others / rows->total[r] : others * (1.0 / rows->total[r]);
     rows->rest_exponent[r] = rows->states[r].exponent - rows->total_exponent[r];
   }
 }
@@ -366,8 +359,8 @@ bool IsPlainLoss(const SoftmaxTask& task) {
   const xent_softmax_outputs& out = task.outputs;
   return !HasBeside(task) && options.focal_gamma == 0.0 && options.class_weight == nullptr &&
          options.row_weight == nullptr && options.row_upstream == nullptr && options.lse == nullptr &&
-         options.row_state == nullptr && out.lse == nullptr && out.probability == nullptr &&
-         out.log_probability == nullptr && out.row_state == nullptr;
+         options.row_state == nullptr && out.lse == nullptr && out.argmax == nullptr && out.correct == nullptr &&
+         out.probability == nullptr && out.log_probability == nullptr && out.row_state == nullptr;
 }
 
 namespace {

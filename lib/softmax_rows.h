@@ -20,8 +20,6 @@ struct Rows {
   char* kept;                 // long rows: where their exponentials stay until the gradient is written; null: nowhere
   int64_t labels[kTileRows];  // a class, kSkipRow or kInvalidLabel
   int64_t read[kTileRows];    // the class that its state leaves out, or kSkipRow: what the kernels see
-  bool has_skipped;           // any is kSkipRow
-  bool is_plain;              // plain_rows found what there is to find
 
   // What the options say: v, s = v * d(objective) / d(row loss), and d(objective) / d(lse), d(entropy) from outside.
   double weight[kTileRows];
@@ -65,7 +63,6 @@ struct Rows {
   double b[kTileRows];
   double d[kTileRows];
   double mark[kTileRows];
-  double plain_factor[kTileRows];  // of e^x, from plain_rows; 0: see grads
   RowGrad grads[kTileRows];
 };
 
@@ -77,14 +74,13 @@ void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows);
 
 // Labels, weights and slopes of rows [first, first + count). Rows of weight 0 are not read.
 void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows);
-// The same of rows whose labels are here already.
-void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, Rows* rows);
 
 // Turns rows that hold nothing but -inf into rows that are not read, whose logit is -inf; that of others is 0.
 void SkipMasked(Rows* rows);
 
-// From states and logit: e, and lse - logit. A row that holds NaN or +inf, or nothing but -inf, gets NaN.
-void AddLeftOut(const MathKernels& math, Rows* rows);
+// From states and logit: e, and lse - logit. A row that holds NaN or +inf, or nothing but -inf, gets NaN. is_short:
+// with as many digits as a row of f32 lanes that is plain.
+void AddLeftOut(const MathKernels& math, bool is_short, Rows* rows);
 
 // S + e. NaN where the gap is.
 void FindTotals(Rows* rows);
@@ -97,7 +93,7 @@ void FindLse(const Matrix& logits, double scale, const RowKernels& kernels, Rows
 void ScaleByLse(const SoftmaxTask& task, const MathKernels& math, Rows* rows);
 
 // 1 - p, and p, of the class left out.
-void FindRest(Rows* rows);
+void FindRest(bool is_double, Rows* rows);
 void FindProbability(Rows* rows);
 
 // The target of rows whose mark is their label, with nothing else to it.

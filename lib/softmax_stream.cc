@@ -64,12 +64,12 @@ class Stream {
     for (int64_t r = 0; r < count; ++r) {
       rows->logit[r] = rows->read[r] == kSkipRow ? 0.0 : task_.label_logits[first + r];
     }
-    AddLeftOut(math_, rows);
+    AddLeftOut(math_, false, rows);
     FindTotals(rows);
     if (options.z_loss != 0.0 || out.lse != nullptr) {
       FindLse(whole_.logits, 1.0, RowKernels{kernels_, doubles_, math_}, rows);
     }
-    FindRest(rows);
+    FindRest(true, rows);
     FindProbability(rows);
     std::copy(rows->gap, rows->gap + rows->count, rows->mark_gap);
     TargetLabels(whole_, rows);

@@ -32,29 +32,58 @@ bool WantsRows(const SoftmaxTask& task) {
          out.correct != nullptr || out.argmax != nullptr || task.token_log_probability != nullptr;
 }
 
+namespace {
+
+// Values of rows [first, first + count), one array element each; of rows that are not read `unread` (null: 0), and of
+// invalid ones NaN. No labels: all are read.
+void WriteValues(const SoftmaxTask& task, int64_t first, int64_t count, const double* values, const int64_t* labels,
+                 const double* unread, void* array) {
+  const auto value = [&](int64_t r) {
+    if (labels == nullptr || labels[r] >= 0) return values[r];
+    return labels[r] == kInvalidLabel ? kNaN : unread != nullptr ? unread[r] : 0.0;
+  };
+  if (array == nullptr) return;
+  for (int64_t r = 0; r < count; ++r) {
+    if (task.logits.IsDouble()) {
+      static_cast<double*>(array)[first + r] = value(r);
+    } else {
+      static_cast<float*>(array)[first + r] = static_cast<float>(value(r));
+    }
+  }
+}
+
+// Adds values of rows to a sum, part by part.
+void AddValues(const MathKernels& math, const double* values, const int64_t* labels, int64_t count, int64_t part,
+               Sum* to) {
+  for (int64_t first = 0; first < count; first += part) {
+    double sum, low;
+    math.sum_rows(values + first, labels != nullptr ? labels + first : nullptr, std::min(count - first, part), &sum,
+                  &low);
+    to->Add(Sum(sum, low));
+  }
+}
+
+}  // namespace
+
+void WriteLosses(const SoftmaxTask& task, const MathKernels& math, int64_t first, int64_t count, const double* loss,
+                 const int64_t* labels, int64_t part, Totals* totals) {
+  WriteValues(task, first, count, loss, labels, nullptr, task.outputs.row_loss);
+  if (WantsLosses(task)) AddValues(math, loss, labels, count, part, &totals->loss);
+}
+
 void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t part, Totals* totals) {
   const xent_softmax_outputs& out = task.outputs;
-  const double zeros[kTileRows] = {};
   const auto write = [&](void* array, const double* values, const double* unread) {
-    if (array == nullptr) return;
-    for (int64_t r = 0; r < rows.count; ++r) {
-      const double instead = rows.labels[r] == kInvalidLabel ? kNaN : unread[r];
-      const double value = rows.read[r] == kSkipRow ? instead : values[r];
-      if (task.logits.IsDouble()) {
-        static_cast<double*>(array)[rows.first + r] = value;
-      } else {
-        static_cast<float*>(array)[rows.first + r] = static_cast<float>(value);
-      }
-    }
+    WriteValues(task, rows.first, rows.count, values, rows.labels, unread, array);
   };
-  write(out.row_loss, rows.loss, zeros);
+  WriteLosses(task, math, rows.first, rows.count, rows.loss, rows.labels, part, totals);
   write(out.lse, rows.lse, rows.logit);  // of masked rows -inf
-  write(out.entropy, rows.entropy, zeros);
-  write(out.probability, rows.probability, zeros);
+  write(out.entropy, rows.entropy, nullptr);
+  write(out.probability, rows.probability, nullptr);
   if (out.log_probability != nullptr) {
     double values[kTileRows];
     for (int64_t r = 0; r < rows.count; ++r) values[r] = 0.0 - rows.mark_gap[r];
-    write(out.log_probability, values, zeros);
+    write(out.log_probability, values, nullptr);
   }
   if (out.row_state != nullptr) {
     std::memcpy(out.row_state + rows.first, rows.states, static_cast<size_t>(rows.count) * sizeof(RowState));
@@ -64,16 +93,7 @@ void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& row
     const bool is_masked = rows.read[r] == kSkipRow && std::isinf(rows.logit[r]);
     if (is_masked) MarkAsOther(&out.row_state[rows.first + r]);
   }
-  if (!WantsLosses(task)) return;
-  const auto add = [&](const double* values, Sum* to) {
-    for (int64_t first = 0; first < rows.count; first += part) {
-      double sum, low;
-      math.sum_rows(values + first, rows.labels + first, std::min(rows.count - first, part), &sum, &low);
-      to->Add(Sum(sum, low));
-    }
-  };
-  add(rows.loss, &totals->loss);
-  if (out.z_loss != nullptr) add(rows.z_loss, &totals->z_loss);
+  if (out.z_loss != nullptr) AddValues(math, rows.z_loss, rows.labels, rows.count, part, &totals->z_loss);
 }
 
 void WriteClasses(const SoftmaxTask& task, const Rows& rows, const int64_t* largest, Totals* totals) {

@@ -30,6 +30,11 @@ void MarkAsOther(xent_row_state* saved);
 bool WantsRows(const SoftmaxTask& task);
 bool WantsLosses(const SoftmaxTask& task);
 
+// Writes the losses of rows [first, first + count) if they were asked for, and adds them to the totals, `part` rows at
+// a time. No labels: all rows are read.
+void WriteLosses(const SoftmaxTask& task, const MathKernels& math, int64_t first, int64_t count, const double* loss,
+                 const int64_t* labels, int64_t part, Totals* totals);
+
 // Writes what was asked for of each row, and adds the rows to the totals, `part` rows at a time.
 void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t part, Totals* totals);
 

@@ -75,7 +75,7 @@ class Columns {
       : tile_(tile),
         logits_(static_cast<const T*>(tile.logits)),
         stage_(static_cast<C*>(tile.stage)),
-        work_(static_cast<Workspace*>(tile.factors)) {
+        work_(static_cast<Workspace*>(tile.work)) {
     for (int64_t r = 0; r < kMostColumns; ++r) work_->labels[r] = Label(-1);
     for (int64_t r = 0; r < tile.rows; ++r) work_->labels[r] = static_cast<Label>(tile.labels[r]);
   }
@@ -86,8 +86,10 @@ class Columns {
   C* Marks() const { return work_->marks; }
   bool IsPlain(int64_t row) const { return PlainExp<T>::IsInRange(work_->ranges[row]); }
 
+  RowState StateOf(int64_t row) const { return PlainState<Unscaled<T>>(work_->sums[row], work_->lows[row]); }
+
   // Exponentials without their labels', and their sums; which rows are plain.
-  void Fold(RowState* states) const {
+  void Fold() const {
     std::fill(work_->sums, work_->sums + kMostColumns, 0.0);
     std::fill(work_->lows, work_->lows + kMostColumns, 0.0);
     std::fill(work_->ranges, work_->ranges + kMostColumns, Bits(0));
@@ -98,7 +100,6 @@ class Columns {
       j += 2;
     }
     if (j < tile_.classes) FoldClasses<1>(j);
-    for (int64_t r = 0; r < tile_.rows; ++r) states[r] = PlainState<Unscaled<T>>(work_->sums[r], work_->lows[r]);
   }
 
   // Each staged element times its row's factor, and at the labels their marks.

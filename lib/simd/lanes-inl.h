@@ -105,15 +105,22 @@ HWY_INLINE hn::Vec<D> FromStorage(D d, const T* from) {
   }
 }
 
-#if HWY_CAP_GE512
 // Lane l if bit l is set.
 template <class D>
-HWY_INLINE hn::Mask<D> MaskFromBits(D, uint64_t bits) {
+HWY_INLINE hn::Mask<D> MaskFromBits(D d, uint64_t bits) {
+#if HWY_CAP_GE512
+  (void)d;
   hn::Mask<D> mask;
   mask.raw = static_cast<decltype(mask.raw)>(bits);
   return mask;
+#else
+  uint8_t bytes[8];
+  std::memcpy(bytes, &bits, sizeof(bits));
+  return hn::LoadMaskBits(d, bytes);
+#endif
 }
 
+#if HWY_CAP_GE512
 // The first `count` lanes of what FromStorage gives, or all; 0 beyond, where nothing is read.
 template <class D, class T>
 HWY_INLINE hn::Vec<D> PartFromStorage(D d, int64_t count, const T* from) {

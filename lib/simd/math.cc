@@ -5,6 +5,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "lib/kernels.h"
 #include "lib/simd/exp-inl.h"
@@ -56,6 +57,33 @@ void LogScaledArray(double one, const double* x, const double* exponent, int64_t
   }
 }
 
+// log(1 + x 2^k) as the losses of plain rows of f32 lanes have it, where that row may be plain.
+void LogOnePlusArray(const double* x, const double* exponent, int64_t n, double* result) {
+  const Doubles d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  LogScaledArray(1.0, x, exponent, n, result);
+  const auto part = [&](const double* from, const double* exponents, double* results) HWY_ATTR {
+    const auto value = hn::LoadU(d, from);
+    const auto k = hn::LoadU(d, exponents);
+    const auto is_near = hn::And(hn::Lt(hn::Abs(k), hn::Set(d, 700.0)),
+                                 hn::And(hn::Gt(value, hn::Set(d, 0x1p-250)), hn::Lt(value, hn::Set(d, 0x1p250))));
+    const auto scaled = hn::Mul(value, PowerOfTwo(d, hn::IfThenElseZero(is_near, k)));
+    hn::StoreU(hn::IfThenElse(is_near, ShortLogOnePlus(d, scaled), hn::LoadU(d, results)), d, results);
+  };
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) part(x + i, exponent + i, result + i);
+  if (i < n) {
+    double padded[HWY_MAX_BYTES / sizeof(double)] = {};
+    double exponents[HWY_MAX_BYTES / sizeof(double)] = {};
+    double results[HWY_MAX_BYTES / sizeof(double)] = {};
+    std::copy(x + i, x + n, padded);
+    std::copy(exponent + i, exponent + n, exponents);
+    std::copy(result + i, result + n, results);
+    part(padded, exponents, results);
+    std::copy(results, results + (n - i), result + i);
+  }
+}
+
 // Numbers of these sizes may be multiplied and divided without a thought of overflow, or of losing bits below it; and
 // factors of f32 gradients are normal numbers, as are the probabilities that they make (PlainFactor).
 constexpr double kUsualLogit = 128.0;
@@ -67,51 +95,52 @@ constexpr double kMostUsualFactor = 0x1p120;
 using RowTag = hn::CappedTag<double, kRowLanes>;
 constexpr int64_t kRowVector = static_cast<int64_t>(hn::MaxLanes(RowTag()));
 
-template <bool kGradient>
+// Results in f64 accuracy, or, of f32 lanes, with fewer divisions. The rows' numbers are finite.
+template <bool kGradient, bool kIsDouble>
 bool FindPlainRows(const PlainRows& rows) {
   const RowTag d;
-  const hn::RebindToSigned<RowTag> di;
-  const auto zero = hn::Zero(d);
+  const hn::RebindToUnsigned<RowTag> du;
   const auto slope = hn::Set(d, rows.slope);
-  auto is_usual = hn::Eq(zero, zero);
+  auto least = hn::Set(d, 1.0);
+  auto most = least;
+  auto farthest = least;
   for (int64_t i = 0; i < rows.count; i += kRowVector) {
-    auto labels = hn::LoadU(di, rows.labels + i);
-    if (i + kRowVector > rows.count) {
-      const auto is_row = hn::FirstN(di, static_cast<size_t>(rows.count - i));
-      labels = hn::IfThenElse(is_row, labels, hn::Set(di, kSkipRow));
-    }
-    const auto is_read = hn::RebindMask(d, hn::Gt(labels, hn::Set(di, kSkipRow)));
-    hn::Vec<RowTag> high, low, anchor, plan;  // and exponent
-    hn::LoadInterleaved4(d, reinterpret_cast<const double*>(rows.states + i), high, low, anchor, plan);
-    const auto others = hn::IfThenElse(is_read, hn::Add(high, low), hn::Set(d, 1.0));
-    const auto x = hn::IfThenElseZero(is_read, hn::LoadU(d, rows.logit + i));
-    const auto is_plain = hn::Eq(hn::Or(hn::BitCast(di, anchor), hn::BitCast(di, plan)), hn::Zero(di));
-    const auto is_near = hn::Lt(hn::Abs(x), hn::Set(d, kUsualLogit));
-    is_usual = hn::And(is_usual, hn::Or(hn::And(hn::RebindMask(d, is_plain), is_near), hn::Not(is_read)));
-    is_usual = hn::And(is_usual,
-                       hn::And(hn::Gt(others, hn::Set(d, kLeastUsual)), hn::Lt(others, hn::Set(d, kMostUsualTotal))));
-
+    const auto others = hn::LoadU(d, rows.sums + i);
+    const auto x = hn::LoadU(d, rows.logit + i);
+    least = hn::Min(least, others);
+    most = hn::Max(most, others);
+    if constexpr (kIsDouble) farthest = hn::Max(farthest, hn::Abs(x));  // plain floats are near
     const auto reduced = ReduceExp(d, x);
     const auto mantissa = ExpMantissa(d, reduced.remainder);
-    const auto n = hn::Sub(reduced.shifted, hn::Set(d, ExpConstants<double>::kMagic));
-    const auto ratio = hn::Mul(hn::Div(others, mantissa), PowerOfTwo(d, hn::Neg(n)));
-    hn::StoreU(LogOnePlus(d, ratio), d, rows.gap + i);
+    const auto n = hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted));  // in the place of the exponent
+    const auto ratio = hn::BitCast(d, hn::Sub(hn::BitCast(du, hn::Div(others, mantissa)), n));
+    hn::StoreU(kIsDouble ? LogOnePlus(d, ratio) : ShortLogOnePlus(d, ratio), d, rows.gap + i);
     if constexpr (kGradient) {
-      const auto total = hn::Add(others, AddExponent(d, mantissa, reduced.shifted));
-      const auto factor = hn::Div(slope, total);
-      const auto size = hn::Abs(factor);
-      const auto is_normal =
-          hn::And(hn::Gt(size, hn::Set(d, kLeastUsualFactor)), hn::Lt(size, hn::Set(d, kMostUsualFactor)));
-      is_usual = hn::And(is_usual, hn::And(is_normal, hn::Lt(total, hn::Set(d, kMostUsualTotal))));
-      hn::StoreU(hn::IfThenElseZero(is_read, factor), d, rows.factor + i);
-      hn::StoreU(hn::IfThenElseZero(is_read, hn::Sub(zero, hn::Mul(slope, hn::Div(others, total)))), d, rows.mark + i);
+      const auto total = hn::Add(others, hn::BitCast(d, hn::Add(hn::BitCast(du, mantissa), n)));
+      most = hn::Max(most, total);
+      if constexpr (kIsDouble) {
+        hn::StoreU(hn::Div(slope, total), d, rows.factor + i);
+        hn::StoreU(hn::Sub(hn::Zero(d), hn::Mul(slope, hn::Div(others, total))), d, rows.mark + i);
+      } else {
+        const auto inverse = hn::Div(hn::Set(d, 1.0), total);
+        hn::StoreU(hn::Mul(slope, inverse), d, rows.factor + i);
+        hn::StoreU(hn::Sub(hn::Zero(d), hn::Mul(slope, hn::Mul(others, inverse))), d, rows.mark + i);
+      }
     }
   }
-  return hn::AllTrue(d, is_usual);
+  // Every total is more than the least of the others.
+  const double low = hn::GetLane(hn::MinOfLanes(d, least));
+  const double high = hn::GetLane(hn::MaxOfLanes(d, most));
+  const double size = std::fabs(rows.slope);
+  const bool is_normal = !kGradient || (size / high > kLeastUsualFactor && size / low < kMostUsualFactor);
+  return is_normal && low > kLeastUsual && high < kMostUsualTotal &&
+         hn::GetLane(hn::MaxOfLanes(d, farthest)) < kUsualLogit;
 }
 
 bool FindAnyPlainRows(const PlainRows& rows) {
-  return rows.factor == nullptr ? FindPlainRows<false>(rows) : FindPlainRows<true>(rows);
+  if (rows.is_double)
+    return rows.factor == nullptr ? FindPlainRows<false, true>(rows) : FindPlainRows<true, true>(rows);
+  return rows.factor == nullptr ? FindPlainRows<false, false>(rows) : FindPlainRows<true, false>(rows);
 }
 
 // Sums of the values at kRowVector lanes of eight, whose rounding errors are kept.
@@ -125,7 +154,10 @@ struct RowSums {
     const auto is_invalid = hn::RebindMask(d, hn::Eq(label, hn::Set(di, kInvalidLabel)));
     const auto instead = hn::IfThenElseZero(is_invalid, hn::Set(d, CanonicalNaN<double>()));
     const auto is_read = hn::RebindMask(d, hn::Gt(label, hn::Set(di, kSkipRow)));
-    const auto term = hn::IfThenElse(is_read, hn::LoadU(d, values), instead);
+    Add(hn::IfThenElse(is_read, hn::LoadU(d, values), instead));
+  }
+
+  HWY_INLINE void Add(hn::Vec<RowTag> term) {
     const auto before = sum;
     sum = hn::Add(before, term);
     const auto from_term = hn::Sub(sum, before);
@@ -141,15 +173,22 @@ void SumRows(const double* values, const int64_t* labels, int64_t n, double* sum
   const int64_t whole = n / kRowLanes * kRowLanes;
   double last_values[kRowLanes] = {};
   int64_t last_labels[kRowLanes];
-  std::fill(last_labels, last_labels + kRowLanes, kSkipRow);
-  std::copy(values + whole, values + n, last_values);
-  std::copy(labels + whole, labels + n, last_labels);
+  if (whole < n) {
+    std::fill(last_labels, last_labels + kRowLanes, kSkipRow);
+    std::copy(values + whole, values + n, last_values);
+    if (labels != nullptr) std::copy(labels + whole, labels + n, last_labels);
+  }
   alignas(64) double sums[kRowLanes];
   alignas(64) double lows[kRowLanes];
   for (int64_t lane = 0; lane < kRowLanes; lane += kRowVector) {
     RowSums lanes;
-    for (int64_t i = lane; i < whole; i += kRowLanes) lanes.Add(values + i, labels + i);
-    if (whole < n) lanes.Add(last_values + lane, last_labels + lane);
+    if (labels != nullptr) {
+      for (int64_t i = lane; i < whole; i += kRowLanes) lanes.Add(values + i, labels + i);
+      if (whole < n) lanes.Add(last_values + lane, last_labels + lane);
+    } else {
+      for (int64_t i = lane; i < whole; i += kRowLanes) lanes.Add(hn::LoadU(RowTag(), values + i));
+      if (whole < n) lanes.Add(hn::LoadU(RowTag(), last_values + lane));  // zeros change nothing
+    }
     hn::Store(lanes.sum, RowTag(), sums + lane);
     hn::Store(lanes.low, RowTag(), lows + lane);
   }
@@ -159,7 +198,7 @@ void SumRows(const double* values, const int64_t* labels, int64_t n, double* sum
 }
 
 const MathKernels& ChooseMath() {
-  static constexpr MathKernels kKernels = {ExpParts, LogScaledArray, FindAnyPlainRows, SumRows};
+  static constexpr MathKernels kKernels = {ExpParts, LogScaledArray, LogOnePlusArray, FindAnyPlainRows, SumRows};
   return kKernels;
 }
 

@@ -329,16 +329,6 @@ struct Times {
   C offset;
 };
 
-template <class C>
-struct TimesEach {
-  template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
-    return hn::Mul(x, hn::LoadU(d, factors + i));
-  }
-
-  const C* factors;
-};
-
 // Multiplies by 2^exponent in two exact steps; what falls below `least` becomes 0.
 template <class C>
 struct Rescale {

@@ -140,52 +140,62 @@ int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
                       [&](const auto& scaling) { return FoldSliceOf<T>(slice, scaling, states, pending); });
 }
 
-// Stages all rows of a run in one go. False: they are not plain together.
+// Sums of f32 terms are what they are.
+template <class T>
+constexpr bool kHasLows = sizeof(Compute<T>) == sizeof(double);
+
+// Stages all rows of a run in one go, and finds their sums and, of f64, what these lack. False: they are not plain
+// together.
 template <class T, class Scaling>
-bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
+bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, double* sums, double* lows) {
   using C = Compute<T>;
   const int64_t classes = tile.classes;
-  if (tile.stride != classes) return false;
+  if (tile.stride != classes && last - first > 1) return false;
   C* const stage = static_cast<C*>(tile.stage) + (tile.keeps_stage ? first * classes : 0);
   PlainExp<T, Scaling> exp(scaling);
-  Map(static_cast<const T*>(tile.logits) + first * classes, (last - first) * classes, exp, stage);
+  Map(static_cast<const T*>(tile.logits) + first * tile.stride, (last - first) * classes, exp, stage);
   if (!exp.InRange()) return false;
   // All labels before all sums: a load that meets a smaller store still on its way has to wait for it.
   for (int64_t r = first; r < last; ++r) stage[(r - first) * classes + tile.labels[r]] = C(0);
   const StagedRow<C> row(classes);
-  int64_t r = first;
+  const int64_t count = last - first;
+  int64_t r = 0;
 #if HWY_CAP_GE512
-  if constexpr (sizeof(C) == sizeof(float)) {
-    alignas(64) double sums[8];
-    for (; r + 8 <= last && row.IsShort(); r += 8) {
-      hn::Store(row.SumEight(stage + (r - first) * classes), hn::CappedTag<double, 8>(), sums);
-      for (int64_t i = 0; i < 8; ++i) states[r + i] = PlainState<Scaling>(sums[i], 0.0);
-    }
-  }
+  if constexpr (sizeof(C) == sizeof(float)) r = row.SumEights(stage, count, sums);
 #endif
-  for (; r < last; ++r) {
-    double sum, low;
-    row.Sum(stage + (r - first) * classes, &sum, &low);
-    states[r] = PlainState<Scaling>(sum, low);
-  }
+  for (; r < count; ++r) row.Sum(stage + r * classes, &sums[r], &lows[r]);
   return true;
+}
+
+// Whether a loop of each row's own makes exponentials and sum at once: see MapAndSum.
+inline bool HasOwnLoop(const Tile& tile) { return HWY_CAP_GE512 && tile.classes >= kOwnLoop; }
+
+// Stages one row. False: it is not plain.
+template <class T, class Scaling>
+bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low) {
+  using C = Compute<T>;
+  if (!HasOwnLoop(tile)) return StageTogether<T>(tile, r, r + 1, scaling, sum, low);
+  const PlainExp<T, Scaling> exp(scaling);
+  const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
+  C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
+  StepSum<C> terms;
+  const bool is_plain = tile.keeps_stage ? FoldPlainly<true>(logits, tile.classes, tile.labels[r], exp, staged, terms)
+                                         : FoldPlainly<false>(logits, tile.classes, tile.labels[r], exp, staged, terms);
+  terms.Finish(sum, low);
+  return is_plain;
 }
 
 // Stages a run of rows one by one.
 template <class T, class Scaling>
 void StageSingly(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
   using C = Compute<T>;
-  using OfRow = PlainExp<T, Scaling>;
   for (int64_t r = first; r < last; ++r) {
-    const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
-    C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
-    StepSum<C> sum;
-    const bool is_plain = tile.keeps_stage
-                              ? FoldPlainly<true>(logits, tile.classes, tile.labels[r], OfRow(scaling), staged, sum)
-                              : FoldPlainly<false>(logits, tile.classes, tile.labels[r], OfRow(scaling), staged, sum);
-    if (HWY_LIKELY(is_plain)) {
-      states[r] = StateOf<T, Scaling>(sum);
+    double sum, low;
+    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low))) {
+      states[r] = PlainState<Scaling>(sum, low);
     } else {
+      const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
+      C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
       FoldCarefully(logits, tile.classes, tile.labels[r], scaling, staged, &states[r]);
     }
   }
@@ -194,16 +204,42 @@ void StageSingly(const Tile& tile, int64_t first, int64_t last, const Scaling& s
 // A run of rows that are all read. One loop may do for exponentials and sum: see MapAndSum.
 template <class T, class Scaling>
 void StageRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
-  if (HWY_CAP_GE512 && tile.classes >= kOwnLoop) {
+  if (HasOwnLoop(tile)) {
     StageSingly<T>(tile, first, last, scaling, states);
     return;
   }
   constexpr int64_t kRoom = 2 * kStageBytes / static_cast<int64_t>(sizeof(Compute<T>));
-  const int64_t count = tile.keeps_stage ? last - first : std::max<int64_t>(kRoom / tile.classes, 1);
+  const int64_t fitting = tile.keeps_stage ? last - first : std::max<int64_t>(kRoom / tile.classes, 1);
+  const int64_t count = std::min(fitting, kPlainTileRows);
+  double sums[kPlainTileRows], lows[kPlainTileRows];
   for (int64_t r = first; r < last; r += count) {
     const int64_t end = std::min(r + count, last);
-    if (!StageTogether<T>(tile, r, end, scaling, states)) StageSingly<T>(tile, r, end, scaling, states);
+    if (!StageTogether<T>(tile, r, end, scaling, sums, lows)) {
+      StageSingly<T>(tile, r, end, scaling, states);
+      continue;
+    }
+    for (int64_t i = 0; i < end - r; ++i) {
+      states[r + i] = PlainState<Scaling>(sums[i], kHasLows<T> ? lows[i] : 0.0);
+    }
   }
+}
+
+// A run of rows that are all read, if they are plain.
+template <class T, class Scaling>
+bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, double* sums) {
+  double lows[kPlainTileRows];
+  if (!HasOwnLoop(tile) && tile.stride == tile.classes) {
+    if (!StageTogether<T>(tile, first, last, scaling, sums + first, lows + first)) return false;
+  } else {
+    for (int64_t r = first; r < last; ++r) {
+      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r])) return false;
+    }
+  }
+  for (int64_t r = first; r < last && (kHasLows<T> || Scaling::kMayBias); ++r) {
+    const RowState state = PlainState<Scaling>(sums[r], kHasLows<T> ? lows[r] : 0.0);
+    sums[r] = state.sum + state.low;
+  }
+  return true;
 }
 
 // Rows side by side: see columns-inl.h. A row that is not plain is staged by itself.
@@ -212,8 +248,9 @@ void StageColumns(const Tile& tile, RowState* states) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(tile.logits);
   const Columns<T> columns(tile);
-  columns.Fold(states);
+  columns.Fold();
   for (int64_t r = 0; r < tile.rows; ++r) {
+    states[r] = columns.StateOf(r);
     if (HWY_LIKELY(columns.IsPlain(r)) || tile.labels[r] == kSkipRow) continue;
     T logits[kMostColumnClasses];
     C staged[kMostColumnClasses];
@@ -224,21 +261,62 @@ void StageColumns(const Tile& tile, RowState* states) {
 }
 
 template <class T>
-void StageRows(const Tile& tile, RowState* states) {
-  if (tile.class_stride != 1) {
-    StageColumns<T>(tile, states);
-    return;
+bool StagePlainColumns(const Tile& tile, double* sums) {
+  const Columns<T> columns(tile);
+  columns.Fold();
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    const RowState state = columns.StateOf(r);
+    sums[r] = state.sum + state.low;
+    if (HWY_LIKELY(columns.IsPlain(r) && tile.labels[r] != kSkipRow)) continue;
+    if (tile.labels[r] != kSkipRow) return false;
+    sums[r] = 1.0;
+    // What is not finite would not be 0 times the row's factor.
+    for (int64_t j = 0; j < tile.classes && columns.HasStage() && !columns.IsPlain(r); ++j) columns.At(r, j) = 0;
   }
+  return true;
+}
+
+// body(first, last, whether they are read) of the runs of rows of a tile.
+template <class Body>
+HWY_INLINE bool ForEachRun(const Tile& tile, const Body& body) {
+  if (tile.is_read) return body(0, tile.rows, true);
   int64_t first = 0;
   while (first < tile.rows) {
     const bool skipped = tile.labels[first] == kSkipRow;
     int64_t last = first + 1;
     while (last < tile.rows && (tile.labels[last] == kSkipRow) == skipped) ++last;
-    if (!skipped) {
-      WithScale<T>(tile.scale, [&](const auto& scaling) { StageRun<T>(tile, first, last, scaling, states); });
-    }
+    if (!body(first, last, !skipped)) return false;
     first = last;
   }
+  return true;
+}
+
+template <class T>
+void StageRows(const Tile& tile, RowState* states) {
+  if (tile.class_stride != 1) {
+    StageColumns<T>(tile, states);
+    return;
+  }
+  ForEachRun(tile, [&](int64_t first, int64_t last, bool is_read) {
+    if (!is_read) return true;
+    WithScale<T>(tile.scale, [&](const auto& scaling) { StageRun<T>(tile, first, last, scaling, states); });
+    return true;
+  });
+}
+
+template <class T>
+bool StagePlainRows(const Tile& tile, double* sums) {
+  using C = Compute<T>;
+  return ForEachRun(tile, [&](int64_t first, int64_t last, bool is_read) {
+    if (is_read) {
+      return WithScale<T>(tile.scale,
+                          [&](const auto& scaling) { return StagePlainRun<T>(tile, first, last, scaling, sums); });
+    }
+    std::fill(sums + first, sums + last, 1.0);
+    C* const stage = static_cast<C*>(tile.stage);
+    if (tile.keeps_stage) std::fill(stage + first * tile.classes, stage + last * tile.classes, C(0));
+    return true;
+  });
 }
 
 template <class T>
@@ -247,6 +325,19 @@ void Gather(const Tile& tile, double* values) {
   for (int64_t r = 0; r < tile.rows; ++r) {
     values[r] = tile.labels[r] == kSkipRow ? 0.0 : WidenOne(x + r * tile.stride + tile.labels[r] * tile.class_stride);
   }
+}
+
+// Logits behind the exponentials: they are in the cache then.
+template <class T>
+bool StagePlain(const Tile& tile, double* sums, double* logit) {
+  const bool is_plain = tile.class_stride != 1 ? StagePlainColumns<T>(tile, sums) : StagePlainRows<T>(tile, sums);
+  if (!is_plain) return false;
+  Gather<T>(tile, logit);
+  for (int64_t r = tile.rows; r % kRowLanes != 0; ++r) {
+    sums[r] = 1.0;
+    logit[r] = 0.0;
+  }
+  return true;
 }
 
 // The reference is subtracted once, in f64: logits of f32 that lie close to each other far from 0 are multiples of the
@@ -350,7 +441,8 @@ template <class C>
 C PlainFactor(const RowGrad& grad) {
   constexpr int kLargestExponent = -ExpConstants<C>::kLowest - ExpConstants<C>::kPlainExponent - 3;
   if (grad.plan != kPlain || grad.exponent > kLargestExponent) return C(0);
-  const double factor = TimesPowerOfTwo(grad.scale / grad.total, -int64_t{grad.exponent});
+  const double quotient = sizeof(C) == sizeof(float) ? grad.scale * (1.0 / grad.total) : grad.scale / grad.total;
+  const double factor = TimesPowerOfTwo(quotient, -int64_t{grad.exponent});
   const double size = std::fabs(factor);
   const bool normal = size >= static_cast<double>(std::numeric_limits<C>::min()) &&
                       size <= static_cast<double>(std::numeric_limits<C>::max());
@@ -390,51 +482,103 @@ struct RowWrite {
 };
 
 template <class C>
-RowWrite<C> PlanWrite(const GradientTile& out, int64_t r, const RowState* states, const RowGrad* grads, C* staged,
-                      int64_t classes) {
-  const C known = out.factors != nullptr ? static_cast<C>(out.factors[r]) : C(0);
-  if (HWY_LIKELY(known != C(0))) return {known, C(0), 0.0, out.marks[r], true};
-  const C factor = PrepareStaged(states[r], grads[r], staged, classes);
-  if (grads[r].kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, 0.0, false};
-  return {factor, static_cast<C>(grads[r].offset), grads[r].target, grads[r].label_value, true};
+RowWrite<C> PlanWrite(const RowState& state, const RowGrad& grad, C* staged, int64_t classes) {
+  const C factor = PrepareStaged(state, grad, staged, classes);
+  if (grad.kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, 0.0, false};
+  return {factor, static_cast<C>(grad.offset), grad.target, grad.label_value, true};
 }
 
 template <class T>
 void WriteColumns(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
   using C = Compute<T>;
   const Columns<T> columns(tile);
-  C* const factors = columns.Factors();
-  C* const marks = columns.Marks();
   for (int64_t r = 0; r < tile.rows; ++r) {
-    factors[r] = static_cast<C>(out.factors[r]);
-    marks[r] = static_cast<C>(out.marks[r]);
-  }
-  for (int64_t r = 0; r < tile.rows; ++r) {
-    if (HWY_LIKELY(factors[r] != C(0))) continue;
+    const RowGrad& grad = grads[r];
+    C& factor = columns.Factors()[r];
+    factor = grad.kind == RowGrad::kSoftmax ? PlainFactor<C>(grad) : C(0);
+    columns.Marks()[r] = static_cast<C>(grad.label_value);
+    if (HWY_LIKELY(factor != C(0))) continue;
     C staged[kMostColumnClasses];
     for (int64_t j = 0; j < tile.classes; ++j) staged[j] = columns.At(r, j);
-    const RowWrite<C> write = PlanWrite(out, r, states, grads, staged, tile.classes);
+    factor = PrepareStaged(states[r], grad, staged, tile.classes);
     for (int64_t j = 0; j < tile.classes; ++j) columns.At(r, j) = staged[j];
-    factors[r] = write.factor;
-    marks[r] = write.has_mark ? static_cast<C>(write.mark) : staged[0];
+    if (grad.kind != RowGrad::kSoftmax) columns.Marks()[r] = staged[0];
   }
   columns.Write(static_cast<T*>(out.data), out.class_stride, out.stream);
 }
 
-// Rows together: each element has its factor in a second stage, so that one dense loop multiplies, converts and stores,
-// however few classes a row has. The label's element is final; its factor is 1.
-template <class T>
-void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
-  using C = Compute<T>;
-  if (tile.class_stride != 1) {
-    WriteColumns<T>(tile, states, grads, out);
-    return;
+// Elements of rows that lie behind each other, times their rows' factors, but for those that are final already.
+template <class C>
+class RowProducts {
+ public:
+  RowProducts(C* stage, int64_t rows, int64_t classes) : stage_(stage), classes_(classes) {
+    inverse_ = (uint64_t{1} << 32) / static_cast<uint64_t>(classes) + 1;  // i * inverse_ >> 32 is the row of element i
+    std::memset(final_, 0, static_cast<size_t>(rows * classes) + kSlack);
+    std::fill(factors_ + rows, factors_ + rows + LanesOf<C>(), C(0));
+    if (classes >= LanesOf<C>()) return;
+    for (int64_t i = 0; i < 2 * LanesOf<C>(); i += classes) {
+      for (int64_t j = 0; j < classes; ++j) rows_[i + j] = static_cast<Index>(i / classes);
+    }
   }
+
+  C* Factors() { return factors_; }
+  HWY_INLINE void SetMark(int64_t row, int64_t label, C mark) {
+    const int64_t i = row * classes_ + label;
+    stage_[i] = mark;
+    final_[i] = 1;
+  }
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    const int64_t row = static_cast<int64_t>(static_cast<uint64_t>(i) * inverse_ >> 32);
+    const int64_t begin = i - row * classes_;
+    const C* const from = factors_ + row;
+    hn::Vec<D> factor;
+    if (classes_ >= LanesOf<C>()) {
+      const auto is_here = hn::FirstN(d, static_cast<size_t>(classes_ - begin));
+      factor = hn::IfThenElse(is_here, hn::Set(d, from[0]), hn::Set(d, from[1]));
+    } else {
+      const hn::RebindToSigned<D> di;
+      factor = hn::TableLookupLanes(hn::LoadU(d, from), hn::IndicesFromVec(d, hn::LoadU(di, rows_ + begin)));
+    }
+    return hn::IfThenElse(IsFinal(d, final_ + i), x, hn::Mul(x, factor));
+  }
+
+ private:
+  using Index = hwy::MakeSigned<C>;
+  static constexpr int64_t kElements = 2 * kStageBytes / static_cast<int64_t>(sizeof(C));
+  static constexpr size_t kSlack = HWY_MAX_BYTES / sizeof(C);
+
+  template <class D>
+  static HWY_INLINE hn::Mask<D> IsFinal(D d, const uint8_t* from) {
+    const hn::Rebind<uint32_t, D> du32;
+    const hn::RebindToUnsigned<D> du;
+    const auto flags = hn::PromoteTo(du32, hn::LoadU(hn::Rebind<uint8_t, D>(), from));
+    if constexpr (sizeof(C) == sizeof(float))
+      return hn::RebindMask(d, hn::Ne(flags, hn::Zero(du)));
+    else
+      return hn::RebindMask(d, hn::Ne(hn::PromoteTo(du, flags), hn::Zero(du)));
+  }
+
+  C* const stage_;
+  const int64_t classes_;
+  uint64_t inverse_;
+  C factors_[kPlainTileRows + LanesOf<C>()];
+  Index rows_[3 * LanesOf<C>()];
+  uint8_t final_[static_cast<size_t>(kElements) + kSlack];
+};
+
+template <class T>
+bool IsTogether(const Tile& tile, const GradientTile& out) {
+  return tile.classes < kOwnLoop && out.stride == tile.classes && !out.has_offsets && out.targets.data == nullptr;
+}
+
+// Rows whose elements are more than products, or are not written as one.
+template <class T, class Plan>
+void WriteSingly(const Tile& tile, const GradientTile& out, const Plan& plan) {
+  using C = Compute<T>;
   C* const stage = static_cast<C*>(tile.stage);
-  C* const factors = static_cast<C*>(tile.factors);
   const int64_t classes = tile.classes;
-  // Rows whose elements are more than products are written one by one.
-  const bool is_together = factors != nullptr && !out.has_offsets && out.targets.data == nullptr;
   // Rows that share cache lines go past the cache in one piece: half a line is slow to write.
   const bool is_joined = out.stream && out.stride == classes && classes * static_cast<int64_t>(sizeof(T)) % 64 != 0;
   T* const gradient = static_cast<T*>(out.data);
@@ -443,31 +587,85 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
       static_cast<const T*>(tile.logits) + tile.rows * tile.stride - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
   for (int64_t r = 0; r < tile.rows; ++r) {
     C* const staged = stage + r * classes;
-    const RowWrite<C> write = PlanWrite(out, r, states, grads, staged, classes);
-    if (!is_together && is_joined) {
-      WithTargets<T>(Times<C>{write.factor, write.offset}, out.targets, r, classes, write.target,
+    const RowWrite<C> write = plan(r, staged);
+    const Times<C> product = {write.factor, write.offset};
+    if (is_joined) {
+      WithTargets<T>(product, out.targets, r, classes, write.target,
                      [&](const auto& element) { Map(staged, classes, element, staged); });
       if (write.has_mark) staged[tile.labels[r]] = static_cast<C>(write.mark);
-    } else if (is_together) {
-      Spread(write.factor, classes, factors + r * classes);
-      if (!write.has_mark) continue;
-      staged[tile.labels[r]] = static_cast<C>(write.mark);
-      factors[r * classes + tile.labels[r]] = C(1);
     } else {
-      WithTargets<T>(Times<C>{write.factor, write.offset}, out.targets, r, classes, write.target,
-                     [&](const auto& element) {
-                       MapOut(staged, classes, element, gradient + r * out.stride, out.stream, next + r * tile.stride);
-                     });
+      WithTargets<T>(product, out.targets, r, classes, write.target, [&](const auto& element) {
+        MapOut(staged, classes, element, gradient + r * out.stride, out.stream, next + r * tile.stride);
+      });
       if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
     }
   }
-  if (!is_together && is_joined) MapOut(stage, tile.rows * classes, Itself(), gradient, true, next);
-  for (int64_t r = 0; r < (out.stride == classes ? 1 : tile.rows) && is_together; ++r) {
-    const TimesEach<C> product = {factors + r * classes};
-    const int64_t n = out.stride == classes ? tile.rows * classes : classes;
-    MapOut(stage + r * classes, n, product, gradient + r * out.stride, out.stream, next + r * tile.stride);
+  if (is_joined) MapOut(stage, tile.rows * classes, Itself(), gradient, true, next);
+}
+
+// Rows that are products only: one dense loop, however few classes they have. fill(factors and marks).
+template <class T, class Fill>
+void WriteTogether(const Tile& tile, const GradientTile& out, const Fill& fill) {
+  using C = Compute<T>;
+  const int64_t n = tile.rows * tile.classes;
+  C* const stage = static_cast<C*>(tile.stage);
+  RowProducts<C> products(stage, tile.rows, tile.classes);
+  fill(products);
+  const T* const next = static_cast<const T*>(tile.logits) + n - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
+  MapOut(stage, n, products, static_cast<T*>(out.data), out.stream, next);
+}
+
+template <class T>
+void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
+  using C = Compute<T>;
+  if (tile.class_stride != 1) {
+    WriteColumns<T>(tile, states, grads, out);
+    return;
+  }
+  const auto plan = [&](int64_t r, C* staged) { return PlanWrite(states[r], grads[r], staged, tile.classes); };
+  if (!IsTogether<T>(tile, out)) {
+    WriteSingly<T>(tile, out, plan);
+  } else {
+    WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
+      for (int64_t r = 0; r < tile.rows; ++r) {
+        const RowWrite<C> write = plan(r, static_cast<C*>(tile.stage) + r * tile.classes);
+        products.Factors()[r] = write.factor;
+        if (write.has_mark) products.SetMark(r, tile.labels[r], static_cast<C>(write.mark));
+      }
+    });
   }
   if (out.stream) hwy::FlushStream();
+}
+
+// The stage of rows that are not read holds zeros.
+template <class T>
+void WritePlain(const Tile& tile, const double* factors, const double* marks, const GradientTile& out) {
+  using C = Compute<T>;
+  if (tile.class_stride == 1) {
+    if (!IsTogether<T>(tile, out)) {
+      WriteSingly<T>(tile, out, [&](int64_t r, C*) {
+        const bool is_read = tile.labels[r] != kSkipRow;
+        return RowWrite<C>{is_read ? static_cast<C>(factors[r]) : C(1), C(0), 0.0, marks[r], is_read};
+      });
+    } else {
+      WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
+        const int64_t* const labels = tile.labels;
+        const int64_t rows = tile.rows;
+        std::transform(factors, factors + rows, products.Factors(), [](double x) { return static_cast<C>(x); });
+        for (int64_t r = 0; r < rows; ++r) {
+          if (labels[r] != kSkipRow) products.SetMark(r, labels[r], static_cast<C>(marks[r]));
+        }
+      });
+    }
+    if (out.stream) hwy::FlushStream();
+    return;
+  }
+  const Columns<T> columns(tile);
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    columns.Factors()[r] = tile.labels[r] == kSkipRow ? C(0) : static_cast<C>(factors[r]);
+    columns.Marks()[r] = static_cast<C>(marks[r]);
+  }
+  columns.Write(static_cast<T*>(out.data), out.class_stride, out.stream);
 }
 
 // The gradient of a slice but for its label, where it cannot be made from kept exponentials.
@@ -538,8 +736,9 @@ void FinishWrite(PendingWrite* pending) {
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {kKnowsScale<T>,    StageRows<T>,  WriteStaged<T>,       FoldSlice<T>, BeginWrite<T>, FinishWrite<T>,
-          SumDifferences<T>, SumTargets<T>, FindLargestOfRows<T>, Gather<T>,    Widen<T>,      Narrow<T>};
+  return {kKnowsScale<T>,       StageRows<T>,  WriteStaged<T>, StagePlain<T>,     WritePlain<T>,
+          FoldSlice<T>,         BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, SumTargets<T>,
+          FindLargestOfRows<T>, Gather<T>,     Widen<T>,       Narrow<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {
