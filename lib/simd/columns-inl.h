@@ -88,6 +88,12 @@ class Columns {
 
   RowState StateOf(int64_t row) const { return PlainState<Unscaled<T>>(work_->sums[row], work_->lows[row]); }
 
+  bool ArePlain() const {
+    Bits all = 0;
+    for (int64_t r = 0; r < tile_.rows; ++r) all |= work_->ranges[r];
+    return PlainExp<T>::IsInRange(all);
+  }
+
   // Exponentials without their labels', and their sums; which rows are plain.
   void Fold() const {
     std::fill(work_->sums, work_->sums + kMostColumns, 0.0);

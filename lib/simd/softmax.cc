@@ -267,7 +267,10 @@ bool StagePlainColumns(const Tile& tile, double* sums) {
   for (int64_t r = 0; r < tile.rows; ++r) {
     const RowState state = columns.StateOf(r);
     sums[r] = state.sum + state.low;
-    if (HWY_LIKELY(columns.IsPlain(r) && tile.labels[r] != kSkipRow)) continue;
+  }
+  if (HWY_LIKELY(tile.is_read && columns.ArePlain())) return true;
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    if (columns.IsPlain(r) && tile.labels[r] != kSkipRow) continue;
     if (tile.labels[r] != kSkipRow) return false;
     sums[r] = 1.0;
     // What is not finite would not be 0 times the row's factor.
