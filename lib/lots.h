@@ -21,7 +21,7 @@ bool RunLots(const Team& team, int64_t tiles, const Range& range, Totals* totals
   alignas(Totals) char memory[kMaxLots * sizeof(Totals)];
   Totals* const parts = reinterpret_cast<Totals*>(memory);
   for (int64_t i = 0; i < lots; ++i) new (parts + i) Totals();
-  const auto first_tile = [&](int64_t lot) { return lot * tiles / lots; };
+  const auto first_tile = [&](int64_t lot) { return tiles == lots ? lot : lot * tiles / lots; };
   auto body = [&](int64_t first, int64_t last) { range(first, last, first_tile, parts); };
   if (!ParallelRanges(team, lots, body)) return false;
   for (int64_t i = 0; i < lots; ++i) totals->Add(parts[i]);

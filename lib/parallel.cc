@@ -82,16 +82,19 @@ Team ChooseTeam(int requested, const xent_parallel_runner* runner, int64_t work)
 
 bool RunRanges(const Team& team, int64_t tasks, RangeBody body, void* context) {
   const int64_t shares = std::min<int64_t>(team.threads, tasks);
+  if (shares <= 1) {
+    if (tasks > 0) body(context, 0, tasks);
+    return true;
+  }
   std::atomic<int64_t> runs[kMaxShares];
-  Share share = {tasks, std::max<int64_t>(shares, 1), body, context, runs};
-  if (team.runner != nullptr && shares > 1) {
+  Share share = {tasks, shares, body, context, runs};
+  if (team.runner != nullptr) {
     for (int64_t i = 0; i < shares; ++i) runs[i].store(0, std::memory_order_relaxed);
     team.runner->run(team.runner->context, shares, RunShareForRunner, &share);
     return std::all_of(runs, runs + shares, [](const std::atomic<int64_t>& run) { return run.load() == 1; });
   }
-  if (shares <= 1 || is_forked.load(std::memory_order_relaxed) || omp_in_parallel()) {
-    share.shares = 1;
-    share.Run(0);
+  if (is_forked.load(std::memory_order_relaxed) || omp_in_parallel()) {
+    body(context, 0, tasks);
     return true;
   }
 #pragma omp parallel num_threads(static_cast <int>(shares))
