@@ -94,20 +94,6 @@ class Columns {
     return PlainExp<T>::IsInRange(all);
   }
 
-  // Exponentials without their labels', and their sums; which rows are plain.
-  void Fold() const {
-    std::fill(work_->sums, work_->sums + kMostColumns, 0.0);
-    std::fill(work_->lows, work_->lows + kMostColumns, 0.0);
-    std::fill(work_->ranges, work_->ranges + kMostColumns, Bits(0));
-    int64_t j = 0;
-    for (; j + 4 <= tile_.classes; j += 4) FoldClasses<4>(j);
-    if (j + 2 <= tile_.classes) {
-      FoldClasses<2>(j);
-      j += 2;
-    }
-    if (j < tile_.classes) FoldClasses<1>(j);
-  }
-
   // Each staged element times its row's factor, and at the labels their marks.
   void Write(T* out, int64_t class_stride, bool stream) const {
     // Stores past the cache are aligned: rows before the first aligned one are written as the last ones are.
@@ -128,10 +114,30 @@ class Columns {
     if (stream) hwy::FlushStream();
   }
 
+  // Exponentials without their labels', and their sums; which rows are plain, with -inf or without.
+  void FoldPlainOrMasked() const {
+    Fold<PlainExp<T>>();
+    if (HWY_UNLIKELY(!ArePlain())) Fold<PlainExp<T, Unscaled<T>, true>>();
+  }
+
  private:
   static constexpr int64_t kLanes = LanesOf<C>();
   using Label = hwy::MakeSigned<C>;
   using Bits = hwy::MakeUnsigned<C>;
+
+  template <class Exp>
+  void Fold() const {
+    std::fill(work_->sums, work_->sums + kMostColumns, 0.0);
+    std::fill(work_->lows, work_->lows + kMostColumns, 0.0);
+    std::fill(work_->ranges, work_->ranges + kMostColumns, Bits(0));
+    int64_t j = 0;
+    for (; j + 4 <= tile_.classes; j += 4) FoldClasses<Exp, 4>(j);
+    if (j + 2 <= tile_.classes) {
+      FoldClasses<Exp, 2>(j);
+      j += 2;
+    }
+    if (j < tile_.classes) FoldClasses<Exp, 1>(j);
+  }
 
   struct Workspace {
     double sums[kMostColumns];
@@ -144,7 +150,7 @@ class Columns {
   static_assert(sizeof(Workspace) + kStageSlack <= kColumnWorkBytes, "the caller has room for it");
 
   // kClasses classes of all rows.
-  template <int64_t kClasses>
+  template <class Exp, int64_t kClasses>
   HWY_INLINE void FoldClasses(int64_t j) const {
     const int64_t whole = tile_.rows / kLanes * kLanes;
     const int64_t stride = tile_.class_stride;
@@ -157,25 +163,25 @@ class Columns {
     const int64_t ahead = left > 0 ? std::min(left, kClasses) : std::min(tile_.classes, kClasses);
     for (int64_t r = 0; r < whole; r += kLanes) {
       for (int64_t k = 0; k < ahead; ++k) hwy::Prefetch(next + k * stride + r);
-      FoldVector<kClasses>(j, r, work, stage,
-                           [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
+      FoldVector<Exp, kClasses>(j, r, work, stage,
+                                [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
     }
     if (whole == tile_.rows) return;
     const size_t rest = static_cast<size_t>(tile_.rows - whole) * sizeof(T);
-    FoldVector<kClasses>(j, whole, work, stage, [&](int64_t k) HWY_ATTR {
+    FoldVector<Exp, kClasses>(j, whole, work, stage, [&](int64_t k) HWY_ATTR {
       T padded[kLanes] = {};
       std::memcpy(padded, x + k * stride + whole, rest);
       return FromStorage(Tag<C>(), padded);
     });
   }
 
-  template <int64_t kClasses, class LoadAt>
+  template <class Exp, int64_t kClasses, class LoadAt>
   static HWY_INLINE void FoldVector(int64_t j, int64_t r, Workspace* work, C* stage, const LoadAt& load) {
     const Tag<C> d;
     const hn::RebindToSigned<Tag<C>> di;
     const hn::RebindToUnsigned<Tag<C>> du;
     const auto labels = hn::LoadU(di, work->labels + r);
-    PlainExp<T> exp;
+    Exp exp;
     const auto kept = [&](int64_t k) HWY_ATTR {
       const auto e = exp(d, load(k), 0);
       const auto is_label = hn::RebindMask(d, hn::Eq(labels, hn::Set(di, static_cast<Label>(j + k))));

@@ -95,7 +95,7 @@ constexpr double kMostUsualFactor = 0x1p120;
 using RowTag = hn::CappedTag<double, kRowLanes>;
 constexpr int64_t kRowVector = static_cast<int64_t>(hn::MaxLanes(RowTag()));
 
-// Results in f64 accuracy, or, of f32 lanes, with fewer divisions. The rows' numbers are finite.
+// Results in f64 accuracy, or, of f32 lanes, with fewer divisions. No number is NaN.
 template <bool kGradient, bool kIsDouble>
 bool FindPlainRows(const PlainRows& rows) {
   const RowTag d;
@@ -109,7 +109,7 @@ bool FindPlainRows(const PlainRows& rows) {
     const auto x = hn::LoadU(d, rows.logit + i);
     least = hn::Min(least, others);
     most = hn::Max(most, others);
-    if constexpr (kIsDouble) farthest = hn::Max(farthest, hn::Abs(x));  // plain floats are near
+    farthest = hn::Max(farthest, hn::Abs(x));
     const auto reduced = ReduceExp(d, x);
     const auto mantissa = ExpMantissa(d, reduced.remainder);
     const auto n = hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted));  // in the place of the exponent

@@ -51,15 +51,27 @@ RowState StateOf(const StepSum<Compute<T>>& terms) {
 }
 
 // Adds the plain exponentials of a chunk to the sum, and puts them into the stage if kKeep. False: the chunk is not
-// plain, and neither sum nor stage mean anything.
+// plain, and the stage means nothing.
 template <bool kKeep, class T, class Op>
 HWY_NOINLINE bool FoldPlainly(const T* x, int64_t n, int64_t label, Op op, Compute<T>* staged,
                               StepSum<Compute<T>>& total) {
   Op exp = op;  // Copies that nobody else can see stay in registers.
   StepSum<Compute<T>> sum = total;
   MapAndSum<kKeep>(x, n, label, exp, staged, sum);
+  if (!exp.InRange()) return false;
   total = sum;
-  return exp.InRange();
+  return true;
+}
+
+// The same with -inf allowed. *masked: whether any is expected, which makes no difference to the bits; what was met
+// here is expected next.
+template <bool kKeep, class T, class Scaling>
+bool FoldPlainOrMasked(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                       StepSum<Compute<T>>& total, bool* masked) {
+  const PlainExp<T, Scaling> plain(scaling);
+  if (!*masked && FoldPlainly<kKeep>(x, n, label, plain, staged, total)) return true;
+  *masked = FoldPlainly<kKeep>(x, n, label, PlainExp<T, Scaling, true>(scaling), staged, total);
+  return *masked;
 }
 
 // The same, while as many elements of what is pending are written.
@@ -104,28 +116,29 @@ void FoldCarefully(const T* x, int64_t n, int64_t label, const Scaling& scaling,
 template <class T, class Scaling>
 int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states, PendingWrite* pending) {
   using C = Compute<T>;
-  using OfRow = PlainExp<T, Scaling>;
   const T* const x = static_cast<const T*>(slice.logits);
   C* staged = static_cast<C*>(slice.stage);
   StepSum<C> plain;
+  bool masked = false;
   int64_t count = 1;
   for (int64_t first = 0; first < slice.classes; first += kChunk) {
     const T* const from = x + first;
     const int64_t n = std::min(kChunk, slice.classes - first);
     const int64_t label = slice.label - first;
-    const StepSum<C> before = plain;
-    bool is_plain;
+    bool is_plain = false;
     if (!slice.keeps_stage) {
-      is_plain = FoldPlainly<false>(from, n, label, OfRow(scaling), staged, plain);
-    } else if (pending == nullptr || pending->left < n || n % kStep != 0) {
-      is_plain = FoldPlainly<true>(from, n, label, OfRow(scaling), staged, plain);
-    } else if (pending->stream) {
-      is_plain = FoldAndWrite<true>(from, n, label, scaling, staged, plain, pending);
+      is_plain = FoldPlainOrMasked<false>(from, n, label, scaling, staged, plain, &masked);
     } else {
-      is_plain = FoldAndWrite<false>(from, n, label, scaling, staged, plain, pending);
+      const bool has_pending = pending != nullptr && pending->left >= n && n % kStep == 0 && !masked;
+      if (has_pending && pending->stream) {
+        is_plain = FoldAndWrite<true>(from, n, label, scaling, staged, plain, pending);
+      } else if (has_pending) {
+        is_plain = FoldAndWrite<false>(from, n, label, scaling, staged, plain, pending);
+      }
+      masked = masked || (has_pending && !is_plain);
+      if (!is_plain) is_plain = FoldPlainOrMasked<true>(from, n, label, scaling, staged, plain, &masked);
     }
     if (HWY_UNLIKELY(!is_plain)) {
-      plain = before;
       FoldCarefully(from, n, label, scaling, staged, &states[count++]);
     }
     if (slice.keeps_stage) staged += n;
@@ -152,9 +165,11 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
   const int64_t classes = tile.classes;
   if (tile.stride != classes && last - first > 1) return false;
   C* const stage = static_cast<C*>(tile.stage) + (tile.keeps_stage ? first * classes : 0);
-  PlainExp<T, Scaling> exp(scaling);
-  Map(static_cast<const T*>(tile.logits) + first * tile.stride, (last - first) * classes, exp, stage);
-  if (!exp.InRange()) return false;
+  const auto is_plain = [&](auto exp) HWY_ATTR {
+    Map(static_cast<const T*>(tile.logits) + first * tile.stride, (last - first) * classes, exp, stage);
+    return exp.InRange();
+  };
+  if (!is_plain(PlainExp<T, Scaling>(scaling)) && !is_plain(PlainExp<T, Scaling, true>(scaling))) return false;
   // All labels before all sums: a load that meets a smaller store still on its way has to wait for it.
   for (int64_t r = first; r < last; ++r) stage[(r - first) * classes + tile.labels[r]] = C(0);
   const StagedRow<C> row(classes);
@@ -170,17 +185,17 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
 // Whether a loop of each row's own makes exponentials and sum at once: see MapAndSum.
 inline bool HasOwnLoop(const Tile& tile) { return HWY_CAP_GE512 && tile.classes >= kOwnLoop; }
 
-// Stages one row. False: it is not plain.
+// Stages one row. False: it is not plain. *masked: see FoldPlainOrMasked.
 template <class T, class Scaling>
-bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low) {
+bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low, bool* masked) {
   using C = Compute<T>;
   if (!HasOwnLoop(tile)) return StageTogether<T>(tile, r, r + 1, scaling, sum, low);
-  const PlainExp<T, Scaling> exp(scaling);
   const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
   C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
   StepSum<C> terms;
-  const bool is_plain = tile.keeps_stage ? FoldPlainly<true>(logits, tile.classes, tile.labels[r], exp, staged, terms)
-                                         : FoldPlainly<false>(logits, tile.classes, tile.labels[r], exp, staged, terms);
+  const bool is_plain =
+      tile.keeps_stage ? FoldPlainOrMasked<true>(logits, tile.classes, tile.labels[r], scaling, staged, terms, masked)
+                       : FoldPlainOrMasked<false>(logits, tile.classes, tile.labels[r], scaling, staged, terms, masked);
   terms.Finish(sum, low);
   return is_plain;
 }
@@ -189,9 +204,10 @@ bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, 
 template <class T, class Scaling>
 void StageSingly(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
   using C = Compute<T>;
+  bool masked = false;
   for (int64_t r = first; r < last; ++r) {
     double sum, low;
-    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low))) {
+    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low, &masked))) {
       states[r] = PlainState<Scaling>(sum, low);
     } else {
       const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
@@ -231,8 +247,9 @@ bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling&
   if (!HasOwnLoop(tile) && tile.stride == tile.classes) {
     if (!StageTogether<T>(tile, first, last, scaling, sums + first, lows + first)) return false;
   } else {
+    bool masked = false;
     for (int64_t r = first; r < last; ++r) {
-      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r])) return false;
+      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r], &masked)) return false;
     }
   }
   for (int64_t r = first; r < last && (kHasLows<T> || Scaling::kMayBias); ++r) {
@@ -248,7 +265,7 @@ void StageColumns(const Tile& tile, RowState* states) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(tile.logits);
   const Columns<T> columns(tile);
-  columns.Fold();
+  columns.FoldPlainOrMasked();
   for (int64_t r = 0; r < tile.rows; ++r) {
     states[r] = columns.StateOf(r);
     if (HWY_LIKELY(columns.IsPlain(r)) || tile.labels[r] == kSkipRow) continue;
@@ -263,7 +280,7 @@ void StageColumns(const Tile& tile, RowState* states) {
 template <class T>
 bool StagePlainColumns(const Tile& tile, double* sums) {
   const Columns<T> columns(tile);
-  columns.Fold();
+  columns.FoldPlainOrMasked();
   for (int64_t r = 0; r < tile.rows; ++r) {
     const RowState state = columns.StateOf(r);
     sums[r] = state.sum + state.low;
