@@ -185,7 +185,7 @@ using StepSum = std::conditional_t<sizeof(C) == sizeof(float), SinglesSum, Doubl
 template <class C>
 using SignedSum = std::conditional_t<sizeof(C) == sizeof(float), WidenedSum, DoublesSum>;
 
-// The largest element, and whether any is NaN or +inf. Compare and select: the same on every machine.
+// The largest element, and whether any is NaN or +inf.
 template <class C>
 class MaxAccumulator {
  public:
@@ -199,7 +199,7 @@ class MaxAccumulator {
     HWY_UNROLL(8)
     for (int64_t i = 0; i < kStepVectors<C>; ++i) {
       const auto x = at(i);
-      max_ = hn::IfThenElse(hn::Gt(x, max_), x, max_);
+      max_ = hn::Max(x, max_);
       bad_ = hn::IfThenElse(hn::Lt(x, infinity), bad_, x);
     }
   }
@@ -214,6 +214,29 @@ class MaxAccumulator {
  private:
   hn::Vec<Tag<C>> max_;
   hn::Vec<Tag<C>> bad_;
+};
+
+// The largest and the least element, or 0; -inf and NaN are passed over.
+template <class C>
+class ExtremesAccumulator {
+ public:
+  static constexpr C kIdentity = 0;
+
+  HWY_INLINE ExtremesAccumulator() : max(hn::Zero(Tag<C>())), min(hn::Zero(Tag<C>())) {}
+
+  template <class StepAt>
+  HWY_INLINE void Add(const StepAt& at) {
+    const auto masked = hn::Set(Tag<C>(), -std::numeric_limits<C>::infinity());
+    HWY_UNROLL(8)
+    for (int64_t i = 0; i < kStepVectors<C>; ++i) {
+      const auto x = at(i);
+      max = hn::Max(x, max);
+      min = hn::Min(hn::IfThenZeroElse(hn::Eq(x, masked), x), min);
+    }
+  }
+
+  hn::Vec<Tag<C>> max;
+  hn::Vec<Tag<C>> min;
 };
 
 // Asks for the memory that so many elements kPrefetchBytes ahead will read.

@@ -42,8 +42,7 @@ struct Unscaled {
   // Differences are exact where they count: see kAnchorFree.
   template <class D>
   HWY_INLINE Reduced<D> ReduceFrom(D d, hn::Vec<D> x, hn::Vec<D> anchor, hn::Vec<D> floor) const {
-    const auto difference = hn::Sub(x, anchor);
-    return ReduceExp(d, hn::IfThenElse(hn::Gt(difference, floor), difference, floor));
+    return ReduceExp(d, hn::Max(hn::Sub(x, anchor), floor));
   }
   C Anchor(C max) const {
     return max < ExpConstants<C>::kAnchorFree && max > -ExpConstants<C>::kAnchorFree ? C(0) : max;
@@ -162,22 +161,20 @@ struct PlainExp {
   hn::Vec<hn::RebindToUnsigned<Tag<C>>> range;
 };
 
-// e^(z - anchor) * 2^-exponent; 0 where that is below `least`.
+// e^(z - anchor) * 2^-exponent; 0 where that is below `least`, which is more than the lowest exponent makes, of -inf
+// too.
 template <class C, class Scaling>
 struct CarefulExp {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     using E = ExpConstants<C>;
     const auto reduced = scaling.ReduceFrom(d, x, hn::Set(d, anchor), hn::Set(d, E::kNegligible));
-    const auto n = hn::Sub(hn::Sub(reduced.shifted, hn::Set(d, E::kMagic)), hn::Set(d, exponent));
-    const auto lowest = hn::Set(d, C(E::kLowest));
-    const auto highest = hn::Set(d, C(2 - E::kLowest));
-    const auto above = hn::IfThenElse(hn::Gt(n, lowest), n, lowest);
+    const auto n = hn::Sub(reduced.shifted, hn::Set(d, exponent));  // and kMagic, as the bounds
+    const auto above = hn::Max(n, hn::Set(d, E::kMagic + C(E::kLowest)));
     // Beyond the exponents there are only where the caller's log-sum-exp is far too small.
-    const auto kept = hn::IfThenElse(hn::Lt(above, highest), above, highest);
-    const auto e = ExpScaled(d, reduced, hn::Add(kept, hn::Set(d, E::kMagic)));
-    const auto is_class = hn::Gt(x, hn::Set(d, -std::numeric_limits<C>::infinity()));
-    return hn::IfThenElseZero(hn::And(is_class, hn::Ge(e, hn::Set(d, least))), e);
+    const auto kept = hn::Min(above, hn::Set(d, E::kMagic + C(2 - E::kLowest)));
+    const auto e = ExpScaled(d, reduced, kept);
+    return hn::IfThenElseZero(hn::Ge(e, hn::Set(d, least)), e);
   }
 
   C anchor;  // a logit

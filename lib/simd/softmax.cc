@@ -63,15 +63,36 @@ HWY_NOINLINE bool FoldPlainly(const T* x, int64_t n, int64_t label, Op op, Compu
   return true;
 }
 
-// The same with -inf allowed. *masked: whether any is expected, which makes no difference to the bits; what was met
-// here is expected next.
+// What the last row or chunk was is what the next one is taken for first. It makes no difference to the bits.
+enum class Expected { kPlain, kMasked, kCareful };
+
+// Whether PlainExp finds n logits in its range, -inf apart: if NaN is among them, it may still not.
+template <class T, class Scaling>
+bool CouldBePlain(const T* x, int64_t n, const Scaling& scaling) {
+  using C = Compute<T>;
+  Itself itself;
+  ExtremesAccumulator<C> extremes;
+  Fold<false>(x, n, -1, itself, extremes, static_cast<C*>(nullptr));
+  PlainExp<T, Scaling> exp(scaling);
+  exp(Tag<C>(), extremes.max, 0);
+  exp(Tag<C>(), extremes.min, 0);
+  return exp.InRange();
+}
+
+// FoldPlainly, and once more with -inf allowed.
 template <bool kKeep, class T, class Scaling>
 bool FoldPlainOrMasked(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
-                       StepSum<Compute<T>>& total, bool* masked) {
+                       StepSum<Compute<T>>& total, Expected* expected) {
+  if (*expected == Expected::kCareful && !CouldBePlain(x, n, scaling)) return false;
   const PlainExp<T, Scaling> plain(scaling);
-  if (!*masked && FoldPlainly<kKeep>(x, n, label, plain, staged, total)) return true;
-  *masked = FoldPlainly<kKeep>(x, n, label, PlainExp<T, Scaling, true>(scaling), staged, total);
-  return *masked;
+  const bool is_masked = *expected == Expected::kMasked;
+  if (!is_masked && FoldPlainly<kKeep>(x, n, label, plain, staged, total)) {
+    *expected = Expected::kPlain;
+    return true;
+  }
+  const bool is_plain = FoldPlainly<kKeep>(x, n, label, PlainExp<T, Scaling, true>(scaling), staged, total);
+  *expected = is_plain ? Expected::kMasked : Expected::kCareful;
+  return is_plain;
 }
 
 // The same, while as many elements of what is pending are written.
@@ -119,7 +140,7 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
   const T* const x = static_cast<const T*>(slice.logits);
   C* staged = static_cast<C*>(slice.stage);
   StepSum<C> plain;
-  bool masked = false;
+  Expected expected = Expected::kPlain;
   int64_t count = 1;
   for (int64_t first = 0; first < slice.classes; first += kChunk) {
     const T* const from = x + first;
@@ -127,16 +148,17 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
     const int64_t label = slice.label - first;
     bool is_plain = false;
     if (!slice.keeps_stage) {
-      is_plain = FoldPlainOrMasked<false>(from, n, label, scaling, staged, plain, &masked);
+      is_plain = FoldPlainOrMasked<false>(from, n, label, scaling, staged, plain, &expected);
     } else {
-      const bool has_pending = pending != nullptr && pending->left >= n && n % kStep == 0 && !masked;
+      const bool has_pending =
+          pending != nullptr && pending->left >= n && n % kStep == 0 && expected == Expected::kPlain;
       if (has_pending && pending->stream) {
         is_plain = FoldAndWrite<true>(from, n, label, scaling, staged, plain, pending);
       } else if (has_pending) {
         is_plain = FoldAndWrite<false>(from, n, label, scaling, staged, plain, pending);
       }
-      masked = masked || (has_pending && !is_plain);
-      if (!is_plain) is_plain = FoldPlainOrMasked<true>(from, n, label, scaling, staged, plain, &masked);
+      if (has_pending && !is_plain) expected = Expected::kMasked;
+      if (!is_plain) is_plain = FoldPlainOrMasked<true>(from, n, label, scaling, staged, plain, &expected);
     }
     if (HWY_UNLIKELY(!is_plain)) {
       FoldCarefully(from, n, label, scaling, staged, &states[count++]);
@@ -185,17 +207,23 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
 // Whether a loop of each row's own makes exponentials and sum at once: see MapAndSum.
 inline bool HasOwnLoop(const Tile& tile) { return HWY_CAP_GE512 && tile.classes >= kOwnLoop; }
 
-// Stages one row. False: it is not plain. *masked: see FoldPlainOrMasked.
+// Stages one row. False: it is not plain. expected: see FoldPlainOrMasked.
 template <class T, class Scaling>
-bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low, bool* masked) {
+bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low, Expected* expected) {
   using C = Compute<T>;
-  if (!HasOwnLoop(tile)) return StageTogether<T>(tile, r, r + 1, scaling, sum, low);
   const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
+  if (!HasOwnLoop(tile)) {
+    if (*expected == Expected::kCareful && !CouldBePlain(logits, tile.classes, scaling)) return false;
+    const bool is_plain = StageTogether<T>(tile, r, r + 1, scaling, sum, low);
+    *expected = is_plain ? Expected::kPlain : Expected::kCareful;
+    return is_plain;
+  }
   C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
   StepSum<C> terms;
   const bool is_plain =
-      tile.keeps_stage ? FoldPlainOrMasked<true>(logits, tile.classes, tile.labels[r], scaling, staged, terms, masked)
-                       : FoldPlainOrMasked<false>(logits, tile.classes, tile.labels[r], scaling, staged, terms, masked);
+      tile.keeps_stage
+          ? FoldPlainOrMasked<true>(logits, tile.classes, tile.labels[r], scaling, staged, terms, expected)
+          : FoldPlainOrMasked<false>(logits, tile.classes, tile.labels[r], scaling, staged, terms, expected);
   terms.Finish(sum, low);
   return is_plain;
 }
@@ -204,10 +232,10 @@ bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, 
 template <class T, class Scaling>
 void StageSingly(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
   using C = Compute<T>;
-  bool masked = false;
+  Expected expected = Expected::kPlain;
   for (int64_t r = first; r < last; ++r) {
     double sum, low;
-    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low, &masked))) {
+    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low, &expected))) {
       states[r] = PlainState<Scaling>(sum, low);
     } else {
       const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
@@ -247,9 +275,9 @@ bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling&
   if (!HasOwnLoop(tile) && tile.stride == tile.classes) {
     if (!StageTogether<T>(tile, first, last, scaling, sums + first, lows + first)) return false;
   } else {
-    bool masked = false;
+    Expected expected = Expected::kPlain;
     for (int64_t r = first; r < last; ++r) {
-      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r], &masked)) return false;
+      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r], &expected)) return false;
     }
   }
   for (int64_t r = first; r < last && (kHasLows<T> || Scaling::kMayBias); ++r) {
