@@ -1,0 +1,125 @@
+"""Two builds of the library beside each other: another libxent.so is loaded by the same worker, in turns with this one."""
+
+import os
+import pathlib
+import tempfile
+
+from peers.cases import REGIMES
+from peers.report import cell, group_title, number, table
+from peers.results import case_of, spread
+
+
+class BaselineError(Exception):
+    """The other build cannot be used; says why."""
+
+
+def library_file(path):
+    """The libxent.so that is meant by a file or a folder."""
+    path = pathlib.Path(path)
+    for candidate in (path, path / "libxent.so", path / "lib" / "libxent.so"):
+        if candidate.is_file():
+            return candidate.resolve()
+    raise BaselineError(f"--baseline is '{path}'; it must be a libxent.so or a folder with one")
+
+
+def folder_of_links(library, own_library):
+    """A folder in which every name of this build's library leads to the other one."""
+    folder = tempfile.TemporaryDirectory(prefix="xent-baseline-")
+    own = pathlib.Path(own_library)
+    for name in {own.name, *(file.name for file in own.parent.glob("libxent.so*"))}:
+        os.symlink(library, pathlib.Path(folder.name) / name)
+    return folder
+
+
+def check_loaded(party, library):
+    """The loader must have taken the file that was asked for."""
+    loaded = party.about["library"]
+    if loaded and pathlib.Path(loaded).resolve() != library:
+        raise BaselineError(f"the worker loaded '{loaded}' instead of '{library}'")
+
+
+def times(record, key):
+    return record["parties"][key]["seconds"].get("xent", [])
+
+
+def group_ratios(records):
+    """How many times as long the baseline takes, by regime: quartiles over rounds of the geometric mean over cases."""
+    groups = {}
+    for record in records:
+        if times(record, "xent") and times(record, "baseline"):
+            groups.setdefault((case_of(record).group, record["threads"]), []).append(record)
+    found = {}
+    for group, members in groups.items():
+        by_round = []
+        for pairs in zip(*(zip(times(r, "baseline"), times(r, "xent")) for r in members)):
+            product = 1.0
+            for before, after in pairs:
+                product *= (before / after) ** (1 / len(pairs))
+            by_round.append(product)
+        found[group] = spread(by_round)
+    order = list(REGIMES)
+    return dict(sorted(found.items(), key=lambda item: (item[0][1], order.index(item[0][0].partition(",")[0]))))
+
+
+def verdict(ratio):
+    """Outside its own noise: one of the quartiles and the median are on the same side of 1."""
+    if ratio.low > 1:
+        return "**faster**"
+    return "**slower**" if ratio.high < 1 else "within noise"
+
+
+def ratio_text(ratio):
+    return f"{ratio.median:.3f} [{ratio.low:.3f} {ratio.high:.3f}]"
+
+
+def markdown(results, pictures):
+    about, records = results.about, results.records
+    head = ["# Two builds of xent", "", f"*Machine*: {about['machine']}.", "", f"*This build*: {about['xent']}; it chose "
+            f"{about['isa']}. *Baseline*: {about['baseline']}; it chose {about['baseline_isa']}.", "",
+            "One process per build; in each round both have one turn per case: an untimed sample, then a timed one. Ratios are "
+            "the baseline's time over this build's, within a round: above 1 this build is faster. Regimes: geometric means over "
+            "their cases, then median [quartiles] over the rounds. Faster and slower are those whose quartiles lie on one side "
+            "of 1.", ""]
+    rows = [[group_title(group), str(threads), ratio_text(ratio), verdict(ratio)]
+            for (group, threads), ratio in group_ratios(records).items()]
+    cases = []
+    for record in records:
+        mine, theirs = times(record, "xent"), times(record, "baseline")
+        if not mine or not theirs:
+            told = [f"{e['title']}: {e.get('failed') or e.get('wrong')}" for e in record["parties"].values()
+                    if not e["seconds"].get("xent")]
+            cases.append([record["case"], str(record["threads"]), "-", "-", "; ".join(told), "-"])
+            continue
+        scale, unit = (1e6, "us") if case_of(record).warm else (1e3, "ms")
+        ratio = spread([b / a for a, b in zip(mine, theirs)])
+        cases.append([record["case"], str(record["threads"]), f"{cell(theirs, scale)} {unit}", f"{cell(mine, scale)} {unit}",
+                      ratio_text(ratio), verdict(ratio)])
+    parts = ["\n".join(head), "## Regimes\n", table(["regime", "threads", "baseline / this", "verdict"], rows), "## Cases\n",
+             table(["case", "threads", "baseline", "this build", "baseline / this", "verdict"], cases)]
+    if pictures:
+        parts.append("![baseline / this, by regime](baseline.png)\n")
+    return "\n".join(parts)
+
+
+def below(records, limit):
+    """Sentences about the regimes whose upper quartile is below the limit."""
+    return [f"{group_title(group)}, {threads} threads: {ratio_text(ratio)} is below {number(limit)}"
+            for (group, threads), ratio in group_ratios(records).items() if ratio.high < limit]
+
+
+def draw(records):
+    """Ratios by regime with their quartiles."""
+    from peers.pictures import RIVAL, ROOF, XENT, figure
+    found = group_ratios(records)
+    if not found:
+        return {}
+    made, (axes,) = figure(9, 1.4 + 0.36 * len(found))
+    for row, ((group, threads), ratio) in enumerate(found.items()):
+        colour = {"**faster**": RIVAL, "**slower**": XENT}.get(verdict(ratio), ROOF)
+        axes.errorbar(ratio.median, row, xerr=[[ratio.median - ratio.low], [ratio.high - ratio.median]], marker="o",
+                      capsize=3, color=colour)
+    axes.axvline(1, color=ROOF, linestyle="--", linewidth=1)
+    axes.set(yticks=range(len(found)), yticklabels=[f"{group_title(group)} ({threads})" for group, threads in found],
+             xlabel="baseline's time / this build's: right of 1 this build is faster; medians, quartiles")
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    return {"baseline.png": made}

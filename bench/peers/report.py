@@ -1,0 +1,219 @@
+"""report.md and report.csv of what was measured."""
+
+import csv
+import io
+
+from peers.cases import FUNCTIONS, REGIMES
+from peers.results import best_peer, case_of, columns, ratios, roof_of, spread, xent_of
+
+CSV_COLUMNS = ("case", "threads", "rounds", "peer", "form", "low_ms", "median_ms", "high_ms", "floor_gb_per_s",
+               "over_xent_low", "over_xent_median", "over_xent_high", "error", "note")
+HOW = """\
+**How it was measured.** One process per library. In each round every form of every library has one turn, one after the
+other; a turn is one untimed sample and one timed sample. The next turn begins when every thread of the process before
+it sleeps, so wait policies are left as users have them ({restless} of {turns} turns began before that, after a quarter of
+a second). Cells: median [quartiles] over the rounds. Ratios are taken within a round, then their median and quartiles.
+A library with several forms shows its fastest one, named behind the time: `user` is the call that its users write,
+`out=` its kernels into buffers that exist already. Large cases are cold: at least three copies of the data, together
+{footprint} MB for each library (last-level caches: {cache} MB), take turns, and so do the libraries. Copies of inputs and
+the freeing of results are not timed. Small calls are warm, in batches of about 2 ms. Answers were compared first with
+float64 (functions: with long double, on a million arguments); a wrong one is named and was not timed. Peers share their
+inputs; xent's process draws its own from the same distributions. *of roof*: the fastest plain loop that reads, or
+copies, the same bytes, over xent's time; 1 is perfect. *best / xent*: how many times longer the fastest peer takes.
+"""
+
+
+def number(value):
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def cell(values, scale=1.0):
+    s = spread([scale * value for value in values])
+    return f"{number(s.median)} [{number(s.low)} {number(s.high)}]"
+
+
+def ratio_cell(over, under):
+    s = ratios(over, under)
+    return f"{number(s.median)} [{number(s.low)} {number(s.high)}]"
+
+
+def table(head, rows):
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head),
+                      *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def short_note(column):
+    """What stands in a cell without a time."""
+    if column.note.startswith("failed"):
+        return "failed"
+    return "wrong" if "is wrong" in column.note else "-"
+
+
+def peer_cell(column, scale):
+    if not column.times:
+        return short_note(column)
+    return cell(column.times, scale) + (f" {column.form}" if column.choice else "")
+
+
+def regime_table(records):
+    """One line per case: the same columns for all of a regime's records, some of them empty."""
+    scale, unit = (1e6, "us") if case_of(records[0]).warm else (1e3, "ms")
+    titles = list(dict.fromkeys(column.title for record in records for column in columns(record)
+                                if column.times or short_note(column) != "-"))
+    titles.remove("xent")
+    roof = any(roof_of(record) for record in records)
+    head = ["size", "type", "what", *(["roof"] if roof else []), f"xent, {unit}", *(["of roof"] if roof else []), *titles,
+            "best / xent"]
+    rows = []
+    for record in records:
+        case, xent, rival = case_of(record), xent_of(record), best_peer(record)
+        by_title = {column.title: column for column in columns(record)}
+        cells = [case.size.replace("x", " x "), case.dtype, case.output if case.output != "gradient" else "loss + gradient"]
+        if roof:
+            cells.append(cell(roof_of(record), scale))
+        cells.append(peer_cell(xent, scale))
+        if roof:
+            cells.append(ratio_cell(roof_of(record), xent.times) if xent.times else "-")
+        cells += [peer_cell(by_title[title], scale) if title in by_title else "-" for title in titles]
+        cells.append(f"**{ratio_cell(rival.times, xent.times)}**" if rival and xent.times else "-")
+        rows.append(cells)
+    return table(head, rows)
+
+
+def scaling_table(record):
+    """One line per thread count: the work grows with the threads."""
+    rows = []
+    entries = list(record["parties"].values())
+    first = entries[0]
+    for entry in entries:
+        elements, base = entry["elements"], first["elements"]
+        times, alone = entry["seconds"]["xent"], first["seconds"]["xent"]
+        speedup = ratios([elements * a for a in alone], [base * t for t in times])
+        rows.append([str(entry["threads"]), str(elements), cell(times, 1e6),
+                     cell([elements / t / 1e9 for t in times]),
+                     f"{number(speedup.median)} [{number(speedup.low)} {number(speedup.high)}]"])
+    return table(["threads", "elements", "xent, us", "billion elements per second", "times one thread"], rows)
+
+
+def function_errors(records):
+    """Largest errors of the peers, a line per function."""
+    found = {}
+    for record in records:
+        case = case_of(record)
+        if case.kind != "map":
+            continue
+        for column in columns(record):
+            if column.error:
+                found.setdefault((case.output, case.dtype), {})[column.title] = column.error.removesuffix(" ULP")
+    titles = list(dict.fromkeys(title for errors in found.values() for title in errors))
+    if not titles:
+        return ""
+    order = sorted(found, key=lambda key: (key[1], FUNCTIONS.index(key[0])))
+    rows = [[function, dtype, *(found[function, dtype].get(title, "-") for title in titles)] for function, dtype in order]
+    return ("Largest errors in ULP over a million arguments (of the form that is shown; xent's are in README.md, at most 0.5 "
+            "in f32):\n\n" + table(["function", "type", *titles], rows))
+
+
+def notes(records):
+    """What is not to be seen in the tables: wrong answers and failures, one line each."""
+    lines = []
+    for record in records:
+        for column in columns(record):
+            if "is wrong" in column.note or column.note.startswith("failed"):
+                line = f"* {record['case']}, {record['threads']} threads: {column.title}: {column.note}"
+                lines += [line] if line not in lines else []
+    return "\n".join(lines) + "\n" if lines else "None.\n"
+
+
+def head(about, records):
+    turns = sum(record["rounds"] * len(record["parties"]) for record in records)
+    lines = ["# xent beside its peers", "", f"*Machine*: {about['machine']}.", "", f"*xent*: {about['xent']}; it chose "
+             f"{about['isa']}. *Rounds*: {', '.join(sorted({str(r['rounds']) for r in records}))}. *Threads*: "
+             f"{', '.join(sorted({str(r['threads']) for r in records}))}, bound to processors where the library allows it.", ""]
+    lines += [f"* {title}: {version}" for title, version in about["versions"].items()]
+    lines += [f"* **{title} is missing**: {reason}" for title, reason in about["missing"].items()]
+    lines += [f"* roof with {threads} thread{'s' if int(threads) > 1 else ''}: {' '.join(text.split())}"
+              for threads, texts in about["roofs"].items() for text in texts]
+    restless = sum(record["restless"] for record in records)
+    return "\n".join(lines) + "\n\n" + HOW.format(restless=restless, turns=turns, footprint=about["footprint"] >> 20,
+                                                 cache=about["cache"] >> 20)
+
+
+def summary_table(records, title_of):
+    """One line per regime and output: the range over its cases."""
+    groups = {}
+    for record in records:
+        groups.setdefault(case_of(record).group, []).append(record)
+    rows = []
+    for group, members in groups.items():
+        of_roof = [ratios(roof_of(r), xent_of(r).times).median for r in members if roof_of(r) and xent_of(r).times]
+        ahead = [ratios(best_peer(r).times, xent_of(r).times).median for r in members
+                 if best_peer(r) and xent_of(r).times]
+        rows.append([title_of(group), str(len(members)), span(of_roof), span(ahead),
+                     ", ".join(sorted({best_peer(r).title for r in members if best_peer(r)}))])
+    return table(["regime", "cases", "of roof", "best peer / xent", "best peers"], rows)
+
+
+def span(values):
+    if not values:
+        return "-"
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def group_title(group):
+    regime, _, output = group.partition(", ")
+    return REGIMES[regime] + {"": "", "loss": ": loss", "gradient": ": loss + gradient"}[output]
+
+
+PICTURES = (("regimes.png", "xent and the best peer against the roof"), ("classes.png", "Throughput over the number of classes"),
+            ("scaling.png", "Scaling over threads"), ("latency.png", "Latency of small calls"))
+
+
+def markdown(results, pictures):
+    plain = [record for record in results.records if case_of(record).regime != "scaling"]
+    scaling = [record for record in results.records if case_of(record).regime == "scaling"]
+    parts = [head(results.about, results.records)]
+    counts = sorted({record["threads"] for record in plain}, reverse=True)
+    order = list(REGIMES)
+    for threads in counts:
+        chosen = sorted((r for r in plain if r["threads"] == threads), key=lambda r: order.index(case_of(r).regime))
+        parts.append(f"## {threads} thread{'s' if threads > 1 else ''}\n\n{summary_table(chosen, group_title)}")
+        for regime in dict.fromkeys(case_of(r).regime for r in chosen):
+            records = [r for r in chosen if case_of(r).regime == regime]
+            parts.append(f"### {REGIMES[regime].capitalize()}\n\n{regime_table(records)}")
+    if function_errors(plain):
+        parts.append("## Errors of functions\n\n" + function_errors(plain))
+    if scaling:
+        parts.append("## Scaling over threads\n\nIn cache; each thread brings as many rows as fit half of its second-level "
+                     "cache.\n\n" + "\n".join(f"{case_of(r).size.split('x')[-1] + ' classes, ' if case_of(r).kind == 'softmax' else ''}"
+                                              f"{case_of(r).output}:\n\n{scaling_table(r)}" for r in scaling))
+    parts.append("## Wrong answers and failures\n\n" + notes(results.records))
+    if pictures:
+        parts.append("## Pictures\n\n" + "\n\n".join(f"![{title}]({name})" for name, title in PICTURES if name in pictures) + "\n")
+    return "\n".join(parts)
+
+
+def comma_separated(results):
+    """One line per case and party, roofs included."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(CSV_COLUMNS)
+    for record in results.records:
+        case, entries = case_of(record), []
+        if case.regime == "scaling":
+            entries = [(f"xent, {e['threads']} threads", "", e["seconds"]["xent"], None, "", "")
+                       for e in record["parties"].values()]
+        else:
+            xent = xent_of(record).times
+            if roof_of(record):
+                entries.append(("roof", "", roof_of(record), xent, "", ""))
+            entries += [(c.title, c.form, c.times, xent, c.error, c.note) for c in columns(record)]
+        for title, form, times, xent, error, note in entries:
+            ms = spread([1e3 * t for t in times]) if times else None
+            over = ratios(times, xent) if times and xent else None
+            lines.writerow([record["case"], record["threads"], record["rounds"], title, form,
+                            *((f"{v:.6g}" for v in (ms.low, ms.median, ms.high)) if ms else ("", "", "")),
+                            f"{case.floor_bytes / ms.median / 1e6:.4g}" if ms and case.regime != "scaling" else "",
+                            *((f"{v:.4g}" for v in (over.low, over.median, over.high)) if over else ("", "", "")), error, note])
+    return text.getvalue()
