@@ -117,7 +117,10 @@ class Worker {
     const std::string wrong = workload_->Check();
     if (!wrong.empty()) return "{\"wrong\": {\"xent\": " + Quoted(wrong) + "}, \"forms\": []}";
     const bool wants_roof = fields.at("roof") == "1";
-    if (wants_roof && roofs_ == nullptr) roofs_ = std::make_unique<Roofs>(threads_, footprint / 2, false);
+    if (wants_roof && roofs_ == nullptr) {
+      const std::vector<Traffic> traffics = {Traffic::kRead, Traffic::kCopy};
+      roofs_ = std::make_unique<Roofs>(threads_, footprint / 2, false, traffics);
+    }
     Seconds(false, 1);
     const double wanted = (warm ? kWarmSampleSeconds : kColdSampleSeconds) / Seconds(false, 1);
     const double most = warm ? kMostCalls : std::max(1.0, static_cast<double>(workload_->slots()) / 4);

@@ -1,4 +1,4 @@
-"""Two builds of the library beside each other: another libxent.so is loaded by the same worker, in turns with this one."""
+"""Two builds of the library beside each other: the same worker loads another libxent.so, in turns with this one."""
 
 import os
 import pathlib
@@ -6,7 +6,7 @@ import tempfile
 
 from peers.cases import REGIMES
 from peers.report import cell, group_title, number, table
-from peers.results import case_of, spread
+from peers.results import case_of, ratios, spread
 
 
 class BaselineError(Exception):
@@ -72,30 +72,38 @@ def ratio_text(ratio):
     return f"{ratio.median:.3f} [{ratio.low:.3f} {ratio.high:.3f}]"
 
 
+def case_row(record):
+    name = [record["case"], str(record["threads"])]
+    mine, theirs = times(record, "xent"), times(record, "baseline")
+    if not mine or not theirs:
+        told = [f"{e['title']}: {e.get('failed') or e.get('wrong')}" for e in record["parties"].values()
+                if not e["seconds"].get("xent")]
+        return [*name, "-", "-", "; ".join(told), "-"]
+    scale, unit = (1e6, "us") if case_of(record).warm else (1e3, "ms")
+    ratio = ratios(theirs, mine)
+    return [*name, f"{cell(theirs, scale)} {unit}", f"{cell(mine, scale)} {unit}", ratio_text(ratio), verdict(ratio)]
+
+
+HEAD = """\
+# Two builds of xent
+
+*Machine*: {machine}.
+
+*This build*: {xent}; it chose {isa}. *Baseline*: {baseline}; it chose {baseline_isa}.
+
+One process per build; in each round both have one turn per case: an untimed sample, then a timed one. Ratios are the
+baseline's time over this build's, within a round: above 1 this build is faster. Regimes: geometric means over their
+cases, then median [quartiles] over the rounds. Faster and slower are those whose quartiles lie on one side of 1.
+"""
+
+
 def markdown(results, pictures):
-    about, records = results.about, results.records
-    head = ["# Two builds of xent", "", f"*Machine*: {about['machine']}.", "", f"*This build*: {about['xent']}; it chose "
-            f"{about['isa']}. *Baseline*: {about['baseline']}; it chose {about['baseline_isa']}.", "",
-            "One process per build; in each round both have one turn per case: an untimed sample, then a timed one. Ratios are "
-            "the baseline's time over this build's, within a round: above 1 this build is faster. Regimes: geometric means over "
-            "their cases, then median [quartiles] over the rounds. Faster and slower are those whose quartiles lie on one side "
-            "of 1.", ""]
-    rows = [[group_title(group), str(threads), ratio_text(ratio), verdict(ratio)]
-            for (group, threads), ratio in group_ratios(records).items()]
-    cases = []
-    for record in records:
-        mine, theirs = times(record, "xent"), times(record, "baseline")
-        if not mine or not theirs:
-            told = [f"{e['title']}: {e.get('failed') or e.get('wrong')}" for e in record["parties"].values()
-                    if not e["seconds"].get("xent")]
-            cases.append([record["case"], str(record["threads"]), "-", "-", "; ".join(told), "-"])
-            continue
-        scale, unit = (1e6, "us") if case_of(record).warm else (1e3, "ms")
-        ratio = spread([b / a for a, b in zip(mine, theirs)])
-        cases.append([record["case"], str(record["threads"]), f"{cell(theirs, scale)} {unit}", f"{cell(mine, scale)} {unit}",
-                      ratio_text(ratio), verdict(ratio)])
-    parts = ["\n".join(head), "## Regimes\n", table(["regime", "threads", "baseline / this", "verdict"], rows), "## Cases\n",
-             table(["case", "threads", "baseline", "this build", "baseline / this", "verdict"], cases)]
+    groups = [[group_title(group), str(threads), ratio_text(ratio), verdict(ratio)]
+              for (group, threads), ratio in group_ratios(results.records).items()]
+    parts = [HEAD.format(**results.about), "## Regimes\n",
+             table(["regime", "threads", "baseline / this", "verdict"], groups), "## Cases\n",
+             table(["case", "threads", "baseline", "this build", "baseline / this", "verdict"],
+                   [case_row(record) for record in results.records])]
     if pictures:
         parts.append("![baseline / this, by regime](baseline.png)\n")
     return "\n".join(parts)

@@ -11,8 +11,8 @@ FUNCTIONS = ("exp", "log", "log1p", "expm1", "sigmoid", "tanh", "softplus", "log
 
 # Regime: its title in reports. The kind of call follows from it: sigmoid, map (functions of arrays), else softmax.
 REGIMES = {"few": "few classes", "hundreds": "100 to 256 classes", "thousands": "1000 to 4096 classes",
-           "vocabulary": "vocabularies", "types": "bf16, f16, f64", "images": "images", "small": "small calls, in cache",
-           "sigmoid": "sigmoid cross-entropy", "functions": "functions of arrays",
+           "vocabulary": "vocabularies", "types": "storage types bf16, f16, f64", "images": "images",
+           "small": "small calls, in cache", "sigmoid": "sigmoid cross-entropy", "functions": "functions of arrays",
            "cached": "functions of 4096 elements, in cache", "scaling": "growing with the threads, in cache"}
 WARM = ("small", "cached", "scaling")
 

@@ -88,15 +88,17 @@ def case_patterns(text):
 def parser():
     made = argparse.ArgumentParser(prog="compare", description=__doc__, epilog=EXAMPLES,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--cases", type=case_patterns, metavar="NAMES", help="names or globs of cases, separated by commas")
+    made.add_argument("--cases", type=case_patterns, metavar="NAMES",
+                      help="names or globs of cases, separated by commas")
     made.add_argument("--peers", type=peer_keys, metavar="KEYS", help=f"of {', '.join(installed.KEYS)}; default: all")
     made.add_argument("--rounds", type=positive, help="per case; default: 15, 5 with --quick")
     made.add_argument("--threads", type=thread_counts, help="a section of the report for each; default: all processors")
     made.add_argument("--quick", action="store_true", help="few cases, few rounds")
-    made.add_argument("--output", type=pathlib.Path, metavar="DIR", help="of the report; default: build/compare/report, "
-                      "with --baseline build/compare/baseline")
+    made.add_argument("--output", type=pathlib.Path, metavar="DIR",
+                      help="of the report; default: build/compare/report, with --baseline build/compare/baseline")
     made.add_argument("--append", action="store_true", help="keeps the cases that DIR/results.json has")
-    made.add_argument("--report-only", action="store_true", help="writes the report of DIR/results.json, measures nothing")
+    made.add_argument("--report-only", action="store_true",
+                      help="writes the report of DIR/results.json, measures nothing")
     made.add_argument("--no-install", action="store_true", help="only with what is installed already")
     made.add_argument("--build-dir", type=pathlib.Path, metavar="DIR",
                       help="a build with bench/xent_worker, used as it is; default: build/release, built first")
@@ -217,14 +219,15 @@ class Run:
         share = machine.available_bytes() // (2 * (1 + len(installed.PEERS)))
         self.footprint = min(2 * cache, parties.MOST_FOOTPRINT, share)
         kept = self.results.about
-        self.results.about = {"machine": machine.describe(), "xent": told["version"], "isa": told["isa"], "cache": cache,
-                              "footprint": self.footprint, "versions": kept.get("versions", {}),
+        self.results.about = {"machine": machine.describe(), "xent": told["version"], "isa": told["isa"],
+                              "cache": cache, "footprint": self.footprint, "versions": kept.get("versions", {}),
                               "missing": kept.get("missing", {}), "roofs": kept.get("roofs", {})}
         self.own_library = told["library"]
 
     def scaling_counts(self):
-        most = max(len(parties.allowed_processors()), 1)
-        return list(range(1, most + 1)) if most <= 8 else [n for n in (1, 2, 4, 8, 16, 32, 64, 128, 256) if n < most] + [most]
+        """Every count up to eight, then powers of two, and all processors."""
+        most = len(parties.allowed_processors())
+        return [n for n in range(1, most + 1) if n <= 8 or n & (n - 1) == 0 or n == most]
 
     def beside_peers(self, threads):
         """xent and every peer that starts; the others are named as missing."""
@@ -285,21 +288,22 @@ class Run:
                 self.results.about["roofs"][str(threads)] = roofs
             self.results.add(record)
             self.results.write()
-            self.progress.end(f"{case.name}, {threads} threads: {self.line(record)} ({duration(time.monotonic() - began)})")
+            spent = duration(time.monotonic() - began)
+            self.progress.end(f"{case.name}, {threads} threads: {summary(record)} ({spent})")
 
-    def line(self, record):
-        """A case in a few words."""
-        if "xent" not in record["parties"]:
-            return "done"
-        xent, rival = xent_of(record), best_peer(record)
-        if not xent.times:
-            return f"xent: {xent.note}"
-        text = f"xent {report.cell(xent.times, 1e3)} ms"
-        if rival is None:
-            return text
-        behind = ratios(rival.times, xent.times)
-        strangers = [c.title for c in columns(record) if report.short_note(c) in ("wrong", "failed")]
-        return f"{text}, {rival.title} {behind.median:.2f} times that" + (f"; not right: {', '.join(strangers)}" if strangers else "")
+
+def summary(record):
+    """A case in a few words."""
+    if "xent" not in record["parties"]:
+        return "done"
+    xent, rival = xent_of(record), best_peer(record)
+    if not xent.times:
+        return f"xent: {xent.note}"
+    text = f"xent {report.cell(xent.times, 1e3)} ms"
+    if rival is not None:
+        text += f", {rival.title} {ratios(rival.times, xent.times).median:.2f} times that"
+    strangers = [column.title for column in columns(record) if report.short_note(column) in ("wrong", "failed")]
+    return text + (f"; not right: {', '.join(strangers)}" if strangers else "")
 
 
 def write_report(arguments, results):
@@ -335,7 +339,8 @@ def main(words_given=None):
         write_report(arguments, run.results)
     except KeyboardInterrupt:
         run.progress.clear()
-        print(f"compare: interrupted; what was measured is in {run.results.path}, and --append goes on", file=sys.stderr)
+        print(f"compare: interrupted; {run.results.path} has {len(run.results.records)} cases, --append adds to them",
+              file=sys.stderr)
         return 130
     finally:
         run.close()

@@ -48,5 +48,6 @@ def describe():
              if line.startswith("model name")]
     processors = len(os.sched_getaffinity(0))
     levels = ", ".join(f"L{level} {memory_text(size)}" for level, size in sorted(caches().items()))
-    return (f"{names[0] if names else platform.machine()}, {processors} processor{'s' if processors > 1 else ''} for this "
-            f"run; caches, all together: {levels or 'unknown'}; {platform.system()} {platform.release().split('-')[0]}")
+    name = names[0] if names else platform.machine()
+    return (f"{name}, {processors} processor{'s' if processors > 1 else ''} for this run; "
+            f"caches, all together: {levels or 'unknown'}; {platform.system()} {platform.release().split('-')[0]}")

@@ -1,4 +1,4 @@
-"""Functions of arrays from C: a loop over glibc's, libmvec, SLEEF, Highway's contrib/math; functions_peers.cc, timed there.
+"""Functions of arrays from C: a loop over glibc's, libmvec, SLEEF, Highway's contrib/math; timed in functions_peers.cc.
 
 One form for each of them that this machine has; the report names the fastest.
 """
@@ -35,8 +35,8 @@ def build():
         libraries += needs
     with tempfile.TemporaryDirectory() as folder:
         target = os.path.join(folder, "libpeers.so")
-        subprocess.run(compiler + ["-O3", "-march=native", "-Wno-ignored-attributes", "-fopenmp", "-shared", "-fPIC", *flags,
-                                   str(source), "-o", target, *libraries, "-lmvec", "-lm"], check=True)
+        subprocess.run(compiler + ["-O3", "-march=native", "-Wno-ignored-attributes", "-fopenmp", "-shared", "-fPIC",
+                                   *flags, str(source), "-o", target, *libraries, "-lmvec", "-lm"], check=True)
         library = ctypes.CDLL(target)
     library.peer_name.restype = ctypes.c_char_p
     pointer, size = ctypes.c_void_p, ctypes.c_int64

@@ -1,7 +1,6 @@
 """ONNX Runtime: a model of one SoftmaxCrossEntropyLoss, into an output that exists. It has no gradients."""
 
 import numpy as np
-import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 

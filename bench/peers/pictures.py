@@ -6,13 +6,14 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import matplotlib.ticker as ticker  # noqa: E402
+from matplotlib.patches import Patch  # noqa: E402
 
 from peers.cases import REGIMES  # noqa: E402
-from peers.report import group_title  # noqa: E402
+from peers.report import group_title, number, scaling_title  # noqa: E402
 from peers.results import best_peer, case_of, columns, roof_of, spread, xent_of  # noqa: E402
 
 XENT, ROOF, RIVAL = "#c2410c", "#52525b", "#2563eb"
-COLOURS = {"PyTorch": "#2563eb", "torch.compile": "#60a5fa", "JAX": "#7c3aed", "TensorFlow": "#d97706",
+COLOURS = {"xent": XENT, "PyTorch": "#2563eb", "torch.compile": "#60a5fa", "JAX": "#7c3aed", "TensorFlow": "#d97706",
            "scikit-learn": "#059669", "ONNX Runtime": "#64748b", "oneDNN": "#0891b2"}
 SOFTMAX_OVER_CLASSES = ("few", "hundreds", "thousands", "vocabulary")
 
@@ -24,6 +25,10 @@ def figure(width, height, columns=1):
         ax.grid(True, which="major", linewidth=0.4, color="0.85")
         ax.set_axisbelow(True)
     return made, axes[0]
+
+
+def colour_of(title):
+    return COLOURS.get(title, "0.5")
 
 
 def median(values):
@@ -61,16 +66,15 @@ def regimes(records, threads):
             mean = geometric_mean(values)
             axes.barh(row + offset, mean, 0.36, color=colour)
             axes.plot([min(values), max(values)], [row + offset] * 2, color="black", linewidth=0.9, alpha=0.7)
-            axes.text(max(mean, max(values)) + 0.012, row + offset, f"{mean:.2f}", va="center", fontsize=8.5, color=colour)
+            axes.text(max(values) + 0.012, row + offset, f"{mean:.2f}", va="center", fontsize=8.5, color=colour)
     axes.axvline(1, color=ROOF, linestyle="--", linewidth=1.2)
-    axes.text(1, -0.75, "roof: plain loop over the same bytes", ha="center", va="bottom", fontsize=8.5, color=ROOF)
+    axes.text(0.985, -0.75, "roof: a plain loop over the same bytes", ha="right", va="center", fontsize=8.5, color=ROOF)
     axes.set(yticks=range(len(names)), yticklabels=[group_title(name) for name in names], xlim=(0, None),
              xlabel="part of the roof's speed (bars: geometric means; lines: from the worst to the best case)")
     axes.set_ylim(len(names) - 0.5, -0.8)
     axes.grid(False, axis="y")
-    axes.barh([], [], color=XENT, label="xent")
-    axes.barh([], [], color=RIVAL, label="best peer of each case")
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(handles=[Patch(color=XENT, label="xent"), Patch(color=RIVAL, label="best peer of each case")],
+                loc="lower right", fontsize=9)
     made.suptitle(f"Cold, {thread_text(threads)}: how close to memory's speed", fontsize=12)
     return made
 
@@ -97,7 +101,7 @@ def classes(records, threads):
         for name, points in lines.items():
             style = {"roof": dict(color=ROOF, linestyle="--", linewidth=1.4, zorder=3),
                      "xent": dict(color=XENT, marker="o", markersize=5, linewidth=2.4, zorder=4)}.get(
-                         name, dict(color=COLOURS.get(name, "0.5"), marker=".", linewidth=1.2))
+                         name, dict(color=colour_of(name), marker=".", linewidth=1.2))
             ax.plot(*zip(*points), label=name, **style)
         ax.set(xscale="log", yscale="log", xlabel="classes", title=title)
         ax.xaxis.set_major_locator(ticker.FixedLocator((2, 5, 10, 32, 100, 1000, 10000, 100000)))
@@ -111,9 +115,14 @@ def classes(records, threads):
         ax.set_ylim(low, high)
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels())))
     handles.update(zip(*reversed(axes[1].get_legend_handles_labels())))
-    made.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
+    legend_below(made, handles)
     made.suptitle(f"Softmax cross-entropy, f32, cold, {thread_text(threads)}", fontsize=12)
     return made
+
+
+def legend_below(made, handles):
+    made.get_layout_engine().set(rect=(0, 0.06, 1, 0.94))
+    made.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), fontsize=9, frameon=False)
 
 
 def plain_numbers(axis):
@@ -142,10 +151,10 @@ def scaling(records):
         threads = [entry["threads"] for entry in entries]
         middle = [p.median for p in points]
         errors = [[p.median - p.low for p in points], [p.high - p.median for p in points]]
-        what = case.output if case.kind == "map" else f"{case.classes} classes, " + case.output.replace("gradient", "loss + gradient")
-        axes.errorbar(threads, middle, errors, marker="o", markersize=4, capsize=3, linewidth=1.4, color=colours[index % 10],
-                      label=f"{what}: {middle[-1]:.2f} with {threads[-1]}")
-    axes.set(xlabel="threads", ylabel="throughput, times that of one thread", title="In cache, the same work for each thread")
+        axes.errorbar(threads, middle, errors, marker="o", markersize=4, capsize=3, linewidth=1.4,
+                      color=colours[index % 10], label=f"{scaling_title(case)}: {middle[-1]:.2f} with {threads[-1]}")
+    axes.set(xlabel="threads", ylabel="throughput, times that of one thread",
+             title="In cache, the same work for each thread")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(fontsize=9, loc="upper left")
     return made
@@ -168,18 +177,16 @@ def latency(records, threads):
                     continue
                 us = 1e6 * median(column.times)
                 at = index - 0.42 + (names.index(column.title) + 0.5) * width
-                ax.bar(at, us, width * 0.92, color=XENT if column.key == "xent" else COLOURS.get(column.title, "0.5"))
-                ax.text(at, us * 1.08, f"{us:.3g}" if us < 1000 else f"{us:.0f}", ha="center", va="bottom", fontsize=7, rotation=90)
+                ax.bar(at, us, width * 0.92, color=colour_of(column.title))
+                ax.text(at, us * 1.08, number(us), ha="center", va="bottom", fontsize=7, rotation=90)
         ax.set(yscale="log", xticks=range(len(mine)), title="loss" if output == "loss" else "loss + gradient",
                xticklabels=[case_of(r).size.replace("x", " x ") for r in mine])
         ax.set_ylim(None, ax.get_ylim()[1] * 2)
         ax.yaxis.set_major_formatter("{x:g}")
         ax.grid(False, axis="x")
-        for name in names:
-            ax.bar([], [], color=XENT if name == "xent" else COLOURS.get(name, "0.5"), label=name)
     axes[0].set_ylabel("microseconds per call")
-    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels())}
-    made.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(8, len(handles)), fontsize=9, frameon=False)
+    titles = dict.fromkeys(column.title for record in chosen for column in columns(record) if column.times)
+    legend_below(made, {title: Patch(color=colour_of(title)) for title in titles})
     made.suptitle(f"One call on few rows, in cache, {thread_text(threads)}", fontsize=12)
     return made
 

@@ -24,7 +24,7 @@ class Progress:
         if not self.terminal:
             return
         spent = time.monotonic() - self.began
-        left = f"{duration(spent / self.done * (self.total - self.done))} left" if self.done else "time left: after the first"
+        left = f"{duration(spent / self.done * (self.total - self.done))} left" if self.done else "the first case"
         width = 24
         full = width * self.done // self.total
         text = f"[{'#' * full}{'.' * (width - full)}] {self.done}/{self.total}, {left}  {name}"

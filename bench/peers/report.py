@@ -10,13 +10,13 @@ CSV_COLUMNS = ("case", "threads", "rounds", "peer", "form", "low_ms", "median_ms
                "over_xent_low", "over_xent_median", "over_xent_high", "error", "note")
 HOW = """\
 **How it was measured.** One process per library. In each round every form of every library has one turn, one after the
-other; a turn is one untimed sample and one timed sample. The next turn begins when every thread of the process before
-it sleeps, so wait policies are left as users have them ({restless} of {turns} turns began before that, after a quarter of
-a second). Cells: median [quartiles] over the rounds. Ratios are taken within a round, then their median and quartiles.
-A library with several forms shows its fastest one, named behind the time: `user` is the call that its users write,
-`out=` its kernels into buffers that exist already. Large cases are cold: at least three copies of the data, together
-{footprint} MB for each library (last-level caches: {cache} MB), take turns, and so do the libraries. Copies of inputs and
-the freeing of results are not timed. Small calls are warm, in batches of about 2 ms. Answers were compared first with
+other; a turn is one untimed sample and one timed sample. A process has its turn when every thread of the one before it
+sleeps, so wait policies are left as users have them ({restless} of {turns} did not wait for that, but a quarter of a
+second only). Cells: median [quartiles] over the rounds. Ratios are taken within a round, then their median and
+quartiles. A library with several forms shows its fastest one, named behind the time: `user` is the call that its users
+write, `out=` its kernels into buffers that exist already. Large cases are cold: at least three copies of the data,
+together {footprint} MB or more for each library, take turns, and so do the libraries; {cold}. Copies of inputs and the
+freeing of results are not timed. Small calls are warm, in batches of about 2 ms. Answers were compared first with
 float64 (functions: with long double, on a million arguments); a wrong one is named and was not timed. Peers share their
 inputs; xent's process draws its own from the same distributions. *of roof*: the fastest plain loop that reads, or
 copies, the same bytes, over xent's time; 1 is perfect. *best / xent*: how many times longer the fastest peer takes.
@@ -55,6 +55,10 @@ def peer_cell(column, scale):
     return cell(column.times, scale) + (f" {column.form}" if column.choice else "")
 
 
+def what(case):
+    return "loss + gradient" if case.output == "gradient" else case.output
+
+
 def regime_table(records):
     """One line per case: the same columns for all of a regime's records, some of them empty."""
     scale, unit = (1e6, "us") if case_of(records[0]).warm else (1e3, "ms")
@@ -62,13 +66,13 @@ def regime_table(records):
                                 if column.times or short_note(column) != "-"))
     titles.remove("xent")
     roof = any(roof_of(record) for record in records)
-    head = ["size", "type", "what", *(["roof"] if roof else []), f"xent, {unit}", *(["of roof"] if roof else []), *titles,
-            "best / xent"]
+    head = ["size", "type", "what", *(["roof"] if roof else []), f"xent, {unit}", *(["of roof"] if roof else []),
+            *titles, "best / xent"]
     rows = []
     for record in records:
         case, xent, rival = case_of(record), xent_of(record), best_peer(record)
         by_title = {column.title: column for column in columns(record)}
-        cells = [case.size.replace("x", " x "), case.dtype, case.output if case.output != "gradient" else "loss + gradient"]
+        cells = [case.size.replace("x", " x "), case.dtype, what(case)]
         if roof:
             cells.append(cell(roof_of(record), scale))
         cells.append(peer_cell(xent, scale))
@@ -109,9 +113,9 @@ def function_errors(records):
     if not titles:
         return ""
     order = sorted(found, key=lambda key: (key[1], FUNCTIONS.index(key[0])))
-    rows = [[function, dtype, *(found[function, dtype].get(title, "-") for title in titles)] for function, dtype in order]
-    return ("Largest errors in ULP over a million arguments (of the form that is shown; xent's are in README.md, at most 0.5 "
-            "in f32):\n\n" + table(["function", "type", *titles], rows))
+    rows = [[*key, *(found[key].get(title, "-") for title in titles)] for key in order]
+    return ("## Errors of functions\n\nLargest errors in ULP over a million arguments, of the form that is shown. "
+            "(xent's are in README.md.)\n\n" + table(["function", "type", *titles], rows))
 
 
 def notes(records):
@@ -127,19 +131,21 @@ def notes(records):
 
 def head(about, records):
     turns = sum(record["rounds"] * len(record["parties"]) for record in records)
-    lines = ["# xent beside its peers", "", f"*Machine*: {about['machine']}.", "", f"*xent*: {about['xent']}; it chose "
-             f"{about['isa']}. *Rounds*: {', '.join(sorted({str(r['rounds']) for r in records}))}. *Threads*: "
-             f"{', '.join(sorted({str(r['threads']) for r in records}))}, bound to processors where the library allows it.", ""]
+    rounds, threads = (", ".join(sorted({str(record[name]) for record in records})) for name in ("rounds", "threads"))
+    lines = ["# xent beside its peers", "", f"*Machine*: {about['machine']}.", "",
+             f"*xent*: {about['xent']}; it chose {about['isa']}. *Rounds*: {rounds}. *Threads*: {threads}, bound to "
+             "processors where the library allows it.", ""]
     lines += [f"* {title}: {version}" for title, version in about["versions"].items()]
     lines += [f"* **{title} is missing**: {reason}" for title, reason in about["missing"].items()]
     lines += [f"* roof with {threads} thread{'s' if int(threads) > 1 else ''}: {' '.join(text.split())}"
               for threads, texts in about["roofs"].items() for text in texts]
+    cache, footprint = about["cache"] >> 20, about["footprint"] >> 20
+    cold = f"the last-level caches have {cache} MB" + ("" if footprint > cache else ", **which may hold some of it**")
     restless = sum(record["restless"] for record in records)
-    return "\n".join(lines) + "\n\n" + HOW.format(restless=restless, turns=turns, footprint=about["footprint"] >> 20,
-                                                 cache=about["cache"] >> 20)
+    return "\n".join(lines) + "\n\n" + HOW.format(restless=restless, turns=turns, footprint=footprint, cold=cold)
 
 
-def summary_table(records, title_of):
+def summary_table(records):
     """One line per regime and output: the range over its cases."""
     groups = {}
     for record in records:
@@ -149,7 +155,7 @@ def summary_table(records, title_of):
         of_roof = [ratios(roof_of(r), xent_of(r).times).median for r in members if roof_of(r) and xent_of(r).times]
         ahead = [ratios(best_peer(r).times, xent_of(r).times).median for r in members
                  if best_peer(r) and xent_of(r).times]
-        rows.append([title_of(group), str(len(members)), span(of_roof), span(ahead),
+        rows.append([group_title(group), str(len(members)), span(of_roof), span(ahead),
                      ", ".join(sorted({best_peer(r).title for r in members if best_peer(r)}))])
     return table(["regime", "cases", "of roof", "best peer / xent", "best peers"], rows)
 
@@ -166,32 +172,60 @@ def group_title(group):
     return REGIMES[regime] + {"": "", "loss": ": loss", "gradient": ": loss + gradient"}[output]
 
 
-PICTURES = (("regimes.png", "xent and the best peer against the roof"), ("classes.png", "Throughput over the number of classes"),
-            ("scaling.png", "Scaling over threads"), ("latency.png", "Latency of small calls"))
+PICTURES = {"regimes.png": "xent and the best peer against the roof",
+            "classes.png": "Throughput over the number of classes", "scaling.png": "Scaling over threads",
+            "latency.png": "Latency of small calls"}
+
+
+def threads_section(records, threads):
+    """All that was measured with so many threads, regime by regime."""
+    parts = [f"## {threads} thread{'s' if threads > 1 else ''}\n\n{summary_table(records)}"]
+    for regime in dict.fromkeys(case_of(record).regime for record in records):
+        title = REGIMES[regime][0].upper() + REGIMES[regime][1:]
+        parts.append(f"### {title}\n\n{regime_table([r for r in records if case_of(r).regime == regime])}")
+    return "\n".join(parts)
+
+
+def scaling_title(case):
+    return case.output if case.kind == "map" else f"{case.classes} classes, {what(case)}"
+
+
+def scaling_section(records):
+    parts = ["## Scaling over threads\n",
+             "In cache; each thread brings as much as fits half of its second-level cache.\n"]
+    parts += [f"{scaling_title(case_of(record))}:\n\n{scaling_table(record)}" for record in records]
+    return "\n".join(parts)
 
 
 def markdown(results, pictures):
-    plain = [record for record in results.records if case_of(record).regime != "scaling"]
-    scaling = [record for record in results.records if case_of(record).regime == "scaling"]
-    parts = [head(results.about, results.records)]
-    counts = sorted({record["threads"] for record in plain}, reverse=True)
     order = list(REGIMES)
-    for threads in counts:
-        chosen = sorted((r for r in plain if r["threads"] == threads), key=lambda r: order.index(case_of(r).regime))
-        parts.append(f"## {threads} thread{'s' if threads > 1 else ''}\n\n{summary_table(chosen, group_title)}")
-        for regime in dict.fromkeys(case_of(r).regime for r in chosen):
-            records = [r for r in chosen if case_of(r).regime == regime]
-            parts.append(f"### {REGIMES[regime].capitalize()}\n\n{regime_table(records)}")
-    if function_errors(plain):
-        parts.append("## Errors of functions\n\n" + function_errors(plain))
-    if scaling:
-        parts.append("## Scaling over threads\n\nIn cache; each thread brings as many rows as fit half of its second-level "
-                     "cache.\n\n" + "\n".join(f"{case_of(r).size.split('x')[-1] + ' classes, ' if case_of(r).kind == 'softmax' else ''}"
-                                              f"{case_of(r).output}:\n\n{scaling_table(r)}" for r in scaling))
-    parts.append("## Wrong answers and failures\n\n" + notes(results.records))
-    if pictures:
-        parts.append("## Pictures\n\n" + "\n\n".join(f"![{title}]({name})" for name, title in PICTURES if name in pictures) + "\n")
+    records = sorted(results.records, key=lambda record: order.index(case_of(record).regime))
+    growing = [record for record in records if case_of(record).regime == "scaling"]
+    plain = [record for record in records if record not in growing]
+    parts = [head(results.about, records)]
+    parts += [f"![{PICTURES[name]}]({name})\n" for name in PICTURES if name in pictures]
+    for threads in sorted({record["threads"] for record in plain}, reverse=True):
+        parts.append(threads_section([record for record in plain if record["threads"] == threads], threads))
+    parts += [function_errors(plain)] if function_errors(plain) else []
+    parts += [scaling_section(growing)] if growing else []
+    parts.append("## Wrong answers and failures\n\n" + notes(records))
     return "\n".join(parts)
+
+
+def csv_entries(record):
+    """Title, form, times, error and note of every party, the roof included; and the times that they are related to."""
+    if case_of(record).regime == "scaling":
+        entries = [(f"xent, {entry['threads']} threads", "", entry["seconds"]["xent"], "", "")
+                   for entry in record["parties"].values()]
+        return entries, None
+    roof = [("roof", "", roof_of(record), "", "")] if roof_of(record) else []
+    return (roof + [(c.title, c.form, c.times, c.error, c.note) for c in columns(record)]), xent_of(record).times
+
+
+def three(quartiles, digits):
+    if quartiles is None:
+        return ["", "", ""]
+    return [f"{value:.{digits}g}" for value in (quartiles.low, quartiles.median, quartiles.high)]
 
 
 def comma_separated(results):
@@ -200,20 +234,11 @@ def comma_separated(results):
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(CSV_COLUMNS)
     for record in results.records:
-        case, entries = case_of(record), []
-        if case.regime == "scaling":
-            entries = [(f"xent, {e['threads']} threads", "", e["seconds"]["xent"], None, "", "")
-                       for e in record["parties"].values()]
-        else:
-            xent = xent_of(record).times
-            if roof_of(record):
-                entries.append(("roof", "", roof_of(record), xent, "", ""))
-            entries += [(c.title, c.form, c.times, xent, c.error, c.note) for c in columns(record)]
-        for title, form, times, xent, error, note in entries:
+        entries, xent = csv_entries(record)
+        for title, form, times, error, note in entries:
             ms = spread([1e3 * t for t in times]) if times else None
             over = ratios(times, xent) if times and xent else None
-            lines.writerow([record["case"], record["threads"], record["rounds"], title, form,
-                            *((f"{v:.6g}" for v in (ms.low, ms.median, ms.high)) if ms else ("", "", "")),
-                            f"{case.floor_bytes / ms.median / 1e6:.4g}" if ms and case.regime != "scaling" else "",
-                            *((f"{v:.4g}" for v in (over.low, over.median, over.high)) if over else ("", "", "")), error, note])
+            speed = f"{case_of(record).floor_bytes / ms.median / 1e6:.4g}" if ms and xent is not None else ""
+            lines.writerow([record["case"], record["threads"], record["rounds"], title, form, *three(ms, 6), speed,
+                            *three(over, 4), error, note])
     return text.getvalue()

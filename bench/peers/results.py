@@ -1,4 +1,4 @@
-"""Records of cases as they were measured, kept in one JSON file; and what is made of them: medians, quartiles, ratios."""
+"""Records of cases as they were measured, kept in one JSON file; and what is made of them: quartiles, ratios."""
 
 import dataclasses
 import json

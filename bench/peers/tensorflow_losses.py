@@ -1,4 +1,4 @@
-"""TensorFlow's losses in a tf.function, with a gradient tape where the gradient is wanted; as a graph and through XLA."""
+"""TensorFlow's losses in a tf.function, as a graph and through XLA; a gradient tape where the gradient is wanted."""
 
 import os
 
