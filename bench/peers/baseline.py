@@ -5,7 +5,7 @@ import pathlib
 import tempfile
 
 from peers.cases import REGIMES
-from peers.report import cell, group_title, number, table
+from peers.report import cell, group_title, number, table, thread_text
 from peers.results import case_of, ratios, spread
 
 
@@ -111,7 +111,7 @@ def markdown(results, pictures):
 
 def below(records, limit):
     """Sentences about the regimes whose upper quartile is below the limit."""
-    return [f"{group_title(group)}, {threads} threads: {ratio_text(ratio)} is below {number(limit)}"
+    return [f"{group_title(group)}, {thread_text(threads)}: {ratio_text(ratio)} is below {number(limit)}"
             for (group, threads), ratio in group_ratios(records).items() if ratio.high < limit]
 
 
@@ -127,7 +127,8 @@ def draw(records):
         axes.errorbar(ratio.median, row, xerr=[[ratio.median - ratio.low], [ratio.high - ratio.median]], marker="o",
                       capsize=3, color=colour)
     axes.axvline(1, color=ROOF, linestyle="--", linewidth=1)
-    axes.set(yticks=range(len(found)), yticklabels=[f"{group_title(group)} ({threads})" for group, threads in found],
+    titles = [f"{group_title(group)}, {thread_text(threads)}" for group, threads in found]
+    axes.set(yticks=range(len(found)), yticklabels=titles,
              xlabel="baseline's time / this build's: right of 1 this build is faster; medians, quartiles")
     axes.set_ylim(len(found) - 0.5, -0.5)
     return {"baseline.png": made}

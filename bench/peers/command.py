@@ -236,7 +236,8 @@ class Run:
         environment = ROOT / "build" / "compare"
         reasons = {} if arguments.no_install else installed.install(environment, entries, self.progress.say)
         python = installed.python_of(environment)
-        python = python if python.exists() else sys.executable
+        if "numpy" not in installed.versions_in(python):
+            python = sys.executable
         started = [parties.xent_party(self.worker, threads, self.logs)]
         self.kinds = {"xent": (installed.SOFTMAX, installed.SIGMOID, installed.MAP)}
         for peer in entries:
@@ -289,7 +290,7 @@ class Run:
             self.results.add(record)
             self.results.write()
             spent = duration(time.monotonic() - began)
-            self.progress.end(f"{case.name}, {threads} threads: {summary(record)} ({spent})")
+            self.progress.end(f"{case.name}, {report.thread_text(threads)}: {summary(record)} ({spent})")
 
 
 def summary(record):

@@ -44,19 +44,21 @@ print(json.dumps({d.metadata["Name"].lower(): d.version for d in importlib.metad
 
 
 def versions_in(python):
+    """Of the packages that an interpreter has; none if there is no such interpreter."""
+    if not pathlib.Path(python).exists():
+        return {}
     ended = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True)
     return json.loads(ended.stdout) if ended.returncode == 0 else {}
 
 
 def missing_from(versions, packages):
-    def matches(package):
-        name, version = package.split("==")
-        return versions.get(name, "").split("+")[0] == version  # 2.13.0+cpu is 2.13.0 as well
-    return [package for package in packages if not matches(package)]
+    pairs = [package.split("==") for package in packages]
+    found = {name: version.split("+")[0] for name, version in versions.items()}  # 2.13.0+cpu is 2.13.0 as well
+    return [f"{name}=={version}" for name, version in pairs if found.get(name) != version]
 
 
 def pip_install(python, packages):
-    """The last line of what went wrong, or nothing."""
+    """The last line of what went wrong, or None."""
     ended = subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], capture_output=True, text=True)
     lines = [line for line in ended.stderr.splitlines() if line.strip()]
     return None if ended.returncode == 0 else (lines[-1] if lines else f"pip ended with {ended.returncode}")

@@ -9,7 +9,7 @@ import matplotlib.ticker as ticker  # noqa: E402
 from matplotlib.patches import Patch  # noqa: E402
 
 from peers.cases import REGIMES  # noqa: E402
-from peers.report import group_title, number, scaling_title  # noqa: E402
+from peers.report import group_title, number, scaling_title, thread_text  # noqa: E402
 from peers.results import best_peer, case_of, columns, roof_of, spread, xent_of  # noqa: E402
 
 XENT, ROOF, RIVAL = "#c2410c", "#52525b", "#2563eb"
@@ -77,10 +77,6 @@ def regimes(records, threads):
                 loc="lower right", fontsize=9)
     made.suptitle(f"Cold, {thread_text(threads)}: how close to memory's speed", fontsize=12)
     return made
-
-
-def thread_text(threads):
-    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def classes(records, threads):

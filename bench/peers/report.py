@@ -16,11 +16,16 @@ second only). Cells: median [quartiles] over the rounds. Ratios are taken within
 quartiles. A library with several forms shows its fastest one, named behind the time: `user` is the call that its users
 write, `out=` its kernels into buffers that exist already. Large cases are cold: at least three copies of the data,
 together {footprint} MB or more for each library, take turns, and so do the libraries; {cold}. Copies of inputs and the
-freeing of results are not timed. Small calls are warm, in batches of about 2 ms. Answers were compared first with
-float64 (functions: with long double, on a million arguments); a wrong one is named and was not timed. Peers share their
-inputs; xent's process draws its own from the same distributions. *of roof*: the fastest plain loop that reads, or
+freeing of results are not timed. Small calls are warm, in batches of about 2 ms; xent, MKL and the functions from C are
+called from C++, the others from Python, as their users call them. Answers were compared first with float64 (functions:
+with long double, on a million arguments); a wrong one is named and was not timed. Peers share their inputs; xent's
+process draws its own from the same distributions. *of roof*: the fastest plain loop that reads, or
 copies, the same bytes, over xent's time; 1 is perfect. *best / xent*: how many times longer the fastest peer takes.
 """
+
+
+def thread_text(threads):
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def number(value):
@@ -124,7 +129,7 @@ def notes(records):
     for record in records:
         for column in columns(record):
             if "is wrong" in column.note or column.note.startswith("failed"):
-                line = f"* {record['case']}, {record['threads']} threads: {column.title}: {column.note}"
+                line = f"* {record['case']}, {thread_text(record['threads'])}: {column.title}: {column.note}"
                 lines += [line] if line not in lines else []
     return "\n".join(lines) + "\n" if lines else "None.\n"
 
@@ -137,8 +142,8 @@ def head(about, records):
              "processors where the library allows it.", ""]
     lines += [f"* {title}: {version}" for title, version in about["versions"].items()]
     lines += [f"* **{title} is missing**: {reason}" for title, reason in about["missing"].items()]
-    lines += [f"* roof with {threads} thread{'s' if int(threads) > 1 else ''}: {' '.join(text.split())}"
-              for threads, texts in about["roofs"].items() for text in texts]
+    lines += [f"* Roof, {thread_text(int(count))}: {' '.join(text.split())}"
+              for count, texts in about["roofs"].items() for text in texts]
     cache, footprint = about["cache"] >> 20, about["footprint"] >> 20
     cold = f"the last-level caches have {cache} MB" + ("" if footprint > cache else ", **which may hold some of it**")
     restless = sum(record["restless"] for record in records)
@@ -179,7 +184,7 @@ PICTURES = {"regimes.png": "xent and the best peer against the roof",
 
 def threads_section(records, threads):
     """All that was measured with so many threads, regime by regime."""
-    parts = [f"## {threads} thread{'s' if threads > 1 else ''}\n\n{summary_table(records)}"]
+    parts = [f"## {thread_text(threads)}\n\n{summary_table(records)}"]
     for regime in dict.fromkeys(case_of(record).regime for record in records):
         title = REGIMES[regime][0].upper() + REGIMES[regime][1:]
         parts.append(f"### {title}\n\n{regime_table([r for r in records if case_of(r).regime == regime])}")
@@ -215,7 +220,7 @@ def markdown(results, pictures):
 def csv_entries(record):
     """Title, form, times, error and note of every party, the roof included; and the times that they are related to."""
     if case_of(record).regime == "scaling":
-        entries = [(f"xent, {entry['threads']} threads", "", entry["seconds"]["xent"], "", "")
+        entries = [(f"xent, {thread_text(entry['threads'])}", "", entry["seconds"]["xent"], "", "")
                    for entry in record["parties"].values()]
         return entries, None
     roof = [("roof", "", roof_of(record), "", "")] if roof_of(record) else []
