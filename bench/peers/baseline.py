@@ -1,12 +1,13 @@
 """Two builds of the library beside each other: the same worker loads another libxent.so, in turns with this one."""
 
+import math
 import os
 import pathlib
 import tempfile
 
 from peers.cases import REGIMES
 from peers.report import cell, group_title, number, table, thread_text
-from peers.results import case_of, ratios, spread
+from peers.results import case_of, spread
 
 
 class BaselineError(Exception):
@@ -43,7 +44,7 @@ def times(record, key):
 
 
 def group_ratios(records):
-    """How many times as long the baseline takes, by regime: quartiles over rounds of the geometric mean over cases."""
+    """How many times as long the baseline takes, round by round, by regime: geometric means over its cases."""
     groups = {}
     for record in records:
         if times(record, "xent") and times(record, "baseline"):
@@ -56,19 +57,23 @@ def group_ratios(records):
             for before, after in pairs:
                 product *= (before / after) ** (1 / len(pairs))
             by_round.append(product)
-        found[group] = spread(by_round)
+        found[group] = by_round
     order = list(REGIMES)
     return dict(sorted(found.items(), key=lambda item: (item[0][1], order.index(item[0][0].partition(",")[0]))))
 
 
-def verdict(ratio):
-    """Outside its own noise: one of the quartiles and the median are on the same side of 1."""
-    if ratio.low > 1:
-        return "**faster**"
-    return "**slower**" if ratio.high < 1 else "within noise"
+def verdict(by_round):
+    """Outside its own noise: so many rounds on one side of 1 that chance has less than one percent (sign test)."""
+    rounds = len(by_round)
+    above, below_one = sum(ratio > 1 for ratio in by_round), sum(ratio < 1 for ratio in by_round)
+    chance = 2 * sum(math.comb(rounds, k) for k in range(max(above, below_one), rounds + 1)) / 2**rounds
+    if chance >= 0.01:
+        return "within noise"
+    return "**faster**" if above > below_one else "**slower**"
 
 
-def ratio_text(ratio):
+def ratio_text(by_round):
+    ratio = spread(by_round)
     return f"{ratio.median:.3f} [{ratio.low:.3f} {ratio.high:.3f}]"
 
 
@@ -80,8 +85,8 @@ def case_row(record):
                 if not e["seconds"].get("xent")]
         return [*name, "-", "-", "; ".join(told), "-"]
     scale, unit = (1e6, "us") if case_of(record).warm else (1e3, "ms")
-    ratio = ratios(theirs, mine)
-    return [*name, f"{cell(theirs, scale)} {unit}", f"{cell(mine, scale)} {unit}", ratio_text(ratio), verdict(ratio)]
+    by_round = [before / after for before, after in zip(theirs, mine)]
+    return [*name, f"{cell(theirs, scale)} {unit}", f"{cell(mine, scale)} {unit}", ratio_text(by_round), verdict(by_round)]
 
 
 HEAD = """\
@@ -93,13 +98,15 @@ HEAD = """\
 
 One process per build; in each round both have one turn per case: an untimed sample, then a timed one. Ratios are the
 baseline's time over this build's, within a round: above 1 this build is faster. Regimes: geometric means over their
-cases, then median [quartiles] over the rounds. Faster and slower are those whose quartiles lie on one side of 1.
+cases, then median [quartiles] over the rounds. Faster and slower: so many rounds lie on one side of 1 that chance has
+less than one percent (sign test). Where memory happens to lie in either process is not part of that noise: a percent or
+two between equal builds is nothing.
 """
 
 
 def markdown(results, pictures):
-    groups = [[group_title(group), str(threads), ratio_text(ratio), verdict(ratio)]
-              for (group, threads), ratio in group_ratios(results.records).items()]
+    groups = [[group_title(group), str(threads), ratio_text(by_round), verdict(by_round)]
+              for (group, threads), by_round in group_ratios(results.records).items()]
     parts = [HEAD.format(**results.about), "## Regimes\n",
              table(["regime", "threads", "baseline / this", "verdict"], groups), "## Cases\n",
              table(["case", "threads", "baseline", "this build", "baseline / this", "verdict"],
@@ -111,8 +118,8 @@ def markdown(results, pictures):
 
 def below(records, limit):
     """Sentences about the regimes whose upper quartile is below the limit."""
-    return [f"{group_title(group)}, {thread_text(threads)}: {ratio_text(ratio)} is below {number(limit)}"
-            for (group, threads), ratio in group_ratios(records).items() if ratio.high < limit]
+    return [f"{group_title(group)}, {thread_text(threads)}: {ratio_text(by_round)} is below {number(limit)}"
+            for (group, threads), by_round in group_ratios(records).items() if spread(by_round).high < limit]
 
 
 def draw(records):
@@ -122,8 +129,9 @@ def draw(records):
     if not found:
         return {}
     made, (axes,) = figure(9, 1.4 + 0.36 * len(found))
-    for row, ((group, threads), ratio) in enumerate(found.items()):
-        colour = {"**faster**": RIVAL, "**slower**": XENT}.get(verdict(ratio), ROOF)
+    for row, by_round in enumerate(found.values()):
+        ratio = spread(by_round)
+        colour = {"**faster**": RIVAL, "**slower**": XENT}.get(verdict(by_round), ROOF)
         axes.errorbar(ratio.median, row, xerr=[[ratio.median - ratio.low], [ratio.high - ratio.median]], marker="o",
                       capsize=3, color=colour)
     axes.axvline(1, color=ROOF, linestyle="--", linewidth=1)

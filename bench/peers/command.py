@@ -34,6 +34,9 @@ A case's name is REGIME/OUTPUT/TYPE/SHAPE. Interrupted runs keep the cases that 
 """
 
 
+ROUNDS = {(False, False): 15, (False, True): 5, (True, False): 25, (True, True): 9}  # with a baseline, quick
+
+
 def words(text):
     return [word for word in text.split(",") if word]
 
@@ -91,7 +94,7 @@ def parser():
     made.add_argument("--cases", type=case_patterns, metavar="NAMES",
                       help="names or globs of cases, separated by commas")
     made.add_argument("--peers", type=peer_keys, metavar="KEYS", help=f"of {', '.join(installed.KEYS)}; default: all")
-    made.add_argument("--rounds", type=positive, help="per case; default: 15, 5 with --quick")
+    made.add_argument("--rounds", type=positive, help="per case; default: 15, 25 with --baseline, few with --quick")
     made.add_argument("--threads", type=thread_counts, help="a section of the report for each; default: all processors")
     made.add_argument("--quick", action="store_true", help="few cases, few rounds")
     made.add_argument("--output", type=pathlib.Path, metavar="DIR",
@@ -128,7 +131,7 @@ def parse(words_given):
     if (arguments.append or arguments.report_only) and not (folder / "results.json").is_file():
         option = "--append" if arguments.append else "--report-only"
         made.error(f"argument --output: '{folder}' has no results.json, which {option} needs")
-    arguments.rounds = arguments.rounds or (5 if arguments.quick else 15)
+    arguments.rounds = arguments.rounds or ROUNDS[arguments.baseline is not None, arguments.quick]
     arguments.threads = arguments.threads or [len(parties.allowed_processors())]
     return arguments
 

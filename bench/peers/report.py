@@ -10,7 +10,8 @@ CSV_COLUMNS = ("case", "threads", "rounds", "peer", "form", "low_ms", "median_ms
                "over_xent_low", "over_xent_median", "over_xent_high", "error", "note")
 HOW = """\
 **How it was measured.** One process per library. In each round every form of every library has one turn, one after the
-other; a turn is one untimed sample and one timed sample. A process has its turn when every thread of the one before it
+other; a turn is one untimed sample and one timed sample (again, up to three times, if another program interrupted it;
+then the fastest counts). A process has its turn when every thread of the one before it
 sleeps, so wait policies are left as users have them ({restless} of {turns} did not wait for that, but a quarter of a
 second only). Cells: median [quartiles] over the rounds. Ratios are taken within a round, then their median and
 quartiles. A library with several forms shows its fastest one, named behind the time: `user` is the call that its users

@@ -10,6 +10,7 @@ import importlib
 import json
 import math
 import os
+import resource
 import sys
 import time
 
@@ -22,6 +23,7 @@ from peers.peer import Unsupported
 COLD_SAMPLE_SECONDS = 200e-6  # shorter calls are timed in batches of about so long
 WARM_SAMPLE_SECONDS = 2e-3
 MOST_CALLS = 100000
+TRIES = 3
 # Wide bounds, which only keep wrong answers from being timed: of the loss, relative; of elements of the gradient,
 # relative to the largest possible one; of functions, in ULP.
 BOUNDS = {"f32": 1e-4, "f64": 1e-10, "bf16": 2e-2, "f16": 4e-3}
@@ -124,9 +126,17 @@ class Worker:
         return seconds / calls
 
     def run(self, name):
-        """One untimed sample, so that threads and code are awake as they are in a program, then one that is timed."""
+        """One untimed sample, so that threads and code are awake as they are in a program, then one that is timed.
+
+        It is timed again, up to three times in all, while other programs interrupt it; then the fastest counts."""
         self.seconds(name, self.calls[name])
-        return {"seconds": self.seconds(name, self.calls[name])}
+        tried = []
+        for _ in range(TRIES):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+            tried.append(self.seconds(name, self.calls[name]))
+            if resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw == before:
+                return {"seconds": tried[-1]}
+        return {"seconds": min(tried)}
 
 
 def answer(worker, line):
