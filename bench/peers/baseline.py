@@ -86,7 +86,8 @@ def case_row(record):
         return [*name, "-", "-", "; ".join(told), "-"]
     scale, unit = (1e6, "us") if case_of(record).warm else (1e3, "ms")
     by_round = [before / after for before, after in zip(theirs, mine)]
-    return [*name, f"{cell(theirs, scale)} {unit}", f"{cell(mine, scale)} {unit}", ratio_text(by_round), verdict(by_round)]
+    return [*name, f"{cell(theirs, scale)} {unit}", f"{cell(mine, scale)} {unit}", ratio_text(by_round),
+            verdict(by_round)]
 
 
 HEAD = """\
@@ -137,6 +138,6 @@ def draw(records):
     axes.axvline(1, color=ROOF, linestyle="--", linewidth=1)
     titles = [f"{group_title(group)}, {thread_text(threads)}" for group, threads in found]
     axes.set(yticks=range(len(found)), yticklabels=titles,
-             xlabel="baseline's time / this build's: right of 1 this build is faster; medians, quartiles")
+             xlabel="baseline's time / this build's: medians, quartiles")
     axes.set_ylim(len(found) - 0.5, -0.5)
     return {"baseline.png": made}

@@ -343,7 +343,7 @@ def main(words_given=None):
         write_report(arguments, run.results)
     except KeyboardInterrupt:
         run.progress.clear()
-        print(f"compare: interrupted; {run.results.path} has {len(run.results.records)} cases, --append adds to them",
+        print(f"compare: interrupted after {len(run.results.records)} cases; --append adds to {run.results.path}",
               file=sys.stderr)
         return 130
     finally:

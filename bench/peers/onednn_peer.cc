@@ -11,9 +11,8 @@ namespace {
 using dnnl::memory;
 
 struct Loss {
-  Loss(int64_t n, int64_t c, int64_t i)
-      : rows(n), classes(c), inner(i), engine(dnnl::engine::kind::cpu, 0), stream(engine) {
-    const memory::desc shape({n, c, i}, memory::data_type::f32, memory::format_tag::abc);
+  Loss(int64_t n, int64_t c) : rows(n), classes(c), engine(dnnl::engine::kind::cpu, 0), stream(engine) {
+    const memory::desc shape({n, c}, memory::data_type::f32, memory::format_tag::ab);
     const int axis = 1;
 #if DNNL_VERSION_MAJOR >= 3
     const auto logs = dnnl::algorithm::softmax_log;
@@ -30,9 +29,7 @@ struct Loss {
     for (memory* one : {&x, &logs_of_x, &gradient}) *one = memory(shape, engine, nullptr);
   }
 
-  int64_t Place(int64_t row, int64_t label) const { return (row / inner * classes + label) * inner + row % inner; }
-
-  int64_t rows, classes, inner;
+  int64_t rows, classes;
   dnnl::engine engine;
   dnnl::stream stream;
   dnnl::primitive forward, backward;
@@ -51,9 +48,9 @@ const char* onednn_version() {
 }
 
 // Null if oneDNN has no such primitives.
-void* onednn_make(int64_t rows, int64_t classes, int64_t inner) {
+void* onednn_make(int64_t rows, int64_t classes) {
   try {
-    return new Loss(rows, classes, inner);
+    return new Loss(rows, classes);
   } catch (const std::exception&) {
     return nullptr;
   }
@@ -68,23 +65,23 @@ double onednn_run(void* handle, float* x, const int64_t* labels, float* logs, fl
   loss.logs_of_x.set_data_handle(logs);
   loss.forward.execute(loss.stream, {{DNNL_ARG_SRC, loss.x}, {DNNL_ARG_DST, loss.logs_of_x}});
   loss.stream.wait();
-  const int64_t all = loss.rows * loss.inner;
+  const int64_t rows = loss.rows, classes = loss.classes;
   double sum = 0;
-#pragma omp parallel for schedule(static) reduction(+ : sum) if (all > 4096)
-  for (int64_t row = 0; row < all; ++row) sum -= logs[loss.Place(row, labels[row])];
-  if (gradient == nullptr) return sum / static_cast<double>(all);
-  const int64_t elements = all * loss.classes;
+#pragma omp parallel for schedule(static) reduction(+ : sum) if (rows > 4096)
+  for (int64_t row = 0; row < rows; ++row) sum -= logs[row * classes + labels[row]];
+  if (gradient == nullptr) return sum / static_cast<double>(rows);
+  const int64_t elements = rows * classes;
 #pragma omp parallel for simd schedule(static) if (elements > 65536)
   for (int64_t i = 0; i < elements; ++i) gradient[i] = 0;
-  const float share = -1 / static_cast<float>(all);
-#pragma omp parallel for schedule(static) if (all > 4096)
-  for (int64_t row = 0; row < all; ++row) gradient[loss.Place(row, labels[row])] = share;
+  const float share = -1 / static_cast<float>(rows);
+#pragma omp parallel for schedule(static) if (rows > 4096)
+  for (int64_t row = 0; row < rows; ++row) gradient[row * classes + labels[row]] = share;
   loss.gradient.set_data_handle(gradient);
   loss.backward.execute(
       loss.stream,
       {{DNNL_ARG_DST, loss.logs_of_x}, {DNNL_ARG_DIFF_DST, loss.gradient}, {DNNL_ARG_DIFF_SRC, loss.gradient}});
   loss.stream.wait();
-  return sum / static_cast<double>(all);
+  return sum / static_cast<double>(rows);
 }
 
 }  // extern "C"

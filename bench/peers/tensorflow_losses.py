@@ -15,7 +15,7 @@ FUNCTIONS = {"exp": tf.exp, "log": tf.math.log, "log1p": tf.math.log1p, "expm1":
 
 def softmax_loss(x, labels):
     if len(x.shape) > 2:
-        x = tf.transpose(x, (0, 2, 3, 1))
+        x = tf.transpose(x, (0, *range(2, len(x.shape)), 1))
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=x))
 
 

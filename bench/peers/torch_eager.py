@@ -46,6 +46,7 @@ class Softmax:
         self.backward = aten.nll_loss2d_backward.grad_input if image else aten.nll_loss_backward.grad_input
 
     def __call__(self, x, labels, gradient):
+        """Of [N, C], [N, C, H, W] or what has been reshaped to one of them."""
         with torch.no_grad():
             aten._log_softmax.out(x, 1, False, out=self.log_softmax)
             loss, weight = self.forward(self.log_softmax, labels, None, 1, -100)
@@ -74,6 +75,8 @@ class Peer(Base):
         if case.kind == "map":
             return self.function(case, xs)
         ts = [tensor(targets, case.dtype) for _ in range(slots)]
+        if len(case.shape) == 3:  # the kernels know [N, C] and [N, C, H, W], and cross_entropy does the same
+            xs, ts = [x.unsqueeze(2) for x in xs], [t.unsqueeze(1) for t in ts]
         loss = F.binary_cross_entropy_with_logits if case.kind == "sigmoid" else F.cross_entropy
         call = (without_gradient if case.output == "loss" else with_gradient)(loss)
         forms = {"user": lambda slot: call(xs[slot], ts[slot])}
