@@ -44,7 +44,7 @@ def geometric_mean(values):
 
 def regimes(records, threads):
     """Per regime: how much of the roof's speed xent and each case's best peer reach (geometric means, ranges)."""
-    groups = {}
+    groups = {}  # ratios to the roof, of xent and of the best peer, by regime
     for record in records:
         xent = xent_of(record)
         if not roof_of(record) or not xent.times or record["threads"] != threads:
@@ -69,7 +69,8 @@ def regimes(records, threads):
             axes.text(max(values) + 0.012, row + offset, f"{mean:.2f}", va="center", fontsize=8.5, color=colour)
     axes.axvline(1, color=ROOF, linestyle="--", linewidth=1.2)
     axes.text(0.985, -0.75, "roof: a plain loop over the same bytes", ha="right", va="center", fontsize=8.5, color=ROOF)
-    axes.set(yticks=range(len(names)), yticklabels=[group_title(name) for name in names], xlim=(0, None),
+    axes.set(yticks=range(len(names)), yticklabels=[group_title(name) for name in names],
+             xlim=(0, max(1.05, axes.get_xlim()[1])),
              xlabel="part of the roof's speed (bars: geometric means; lines: from the worst to the best case)")
     axes.set_ylim(len(names) - 0.5, -0.8)
     axes.grid(False, axis="y")
@@ -105,15 +106,18 @@ def classes(records, threads):
         plain_numbers(ax.yaxis)
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes[0].set_ylabel("GB/s that cannot be avoided (logits, labels, gradient: once each)")
-    low = min(ax.get_ylim()[0] for ax in axes)
-    high = max(ax.get_ylim()[1] for ax in axes)
-    for ax in axes:
-        ax.set_ylim(low, high)
+    share_limits(axes, 1)
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels())))
     handles.update(zip(*reversed(axes[1].get_legend_handles_labels())))
     legend_below(made, handles)
     made.suptitle(f"Softmax cross-entropy, f32, cold, {thread_text(threads)}", fontsize=12)
     return made
+
+
+def share_limits(axes, headroom):
+    low, high = min(ax.get_ylim()[0] for ax in axes), max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(low, high * headroom)
 
 
 def legend_below(made, handles):
@@ -177,9 +181,9 @@ def latency(records, threads):
                 ax.text(at, us * 1.08, number(us), ha="center", va="bottom", fontsize=7, rotation=90)
         ax.set(yscale="log", xticks=range(len(mine)), title="loss" if output == "loss" else "loss + gradient",
                xticklabels=[case_of(r).size.replace("x", " x ") for r in mine])
-        ax.set_ylim(None, ax.get_ylim()[1] * 2)
         ax.yaxis.set_major_formatter("{x:g}")
         ax.grid(False, axis="x")
+    share_limits(axes, 2)  # room for the numbers on the bars
     axes[0].set_ylabel("microseconds per call")
     titles = dict.fromkeys(column.title for record in chosen for column in columns(record) if column.times)
     legend_below(made, {title: Patch(color=colour_of(title)) for title in titles})
