@@ -74,8 +74,7 @@ def regimes(records, threads):
              xlabel="part of the roof's speed (bars: geometric means; lines: from the worst to the best case)")
     axes.set_ylim(len(names) - 0.5, -0.8)
     axes.grid(False, axis="y")
-    axes.legend(handles=[Patch(color=XENT, label="xent"), Patch(color=RIVAL, label="best peer of each case")],
-                loc="lower right", fontsize=9)
+    legend_below(made, {"xent": Patch(color=XENT), "best peer of each case": Patch(color=RIVAL)})
     made.suptitle(f"Cold, {thread_text(threads)}: how close to memory's speed", fontsize=12)
     return made
 
@@ -121,7 +120,8 @@ def share_limits(axes, headroom):
 
 
 def legend_below(made, handles):
-    made.get_layout_engine().set(rect=(0, 0.06, 1, 0.94))
+    share = 0.35 / made.get_figheight()
+    made.get_layout_engine().set(rect=(0, share, 1, 1 - share))
     made.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), fontsize=9, frameon=False)
 
 
