@@ -34,12 +34,12 @@ bool PinThreads(int threads);
 // Times that a thread of this process had to make way for another process.
 long Preemptions();
 
-// The seconds that `sample` returns, of a try during which nobody interrupted this process; after eight tries of which
-// none was quiet, of the fastest, and *quiet becomes false. Both parties of a comparison are sampled in this way.
+// The seconds that `sample` returns, of a try during which nobody interrupted this process; after so many tries of
+// which none was quiet, of the fastest, and *quiet becomes false. Both parties of a comparison are sampled in this way.
 template <typename Sample>
-double SampleQuietly(const Sample& sample, bool* quiet) {
+double SampleQuietly(const Sample& sample, bool* quiet, int tries = 8) {
   double best = 1e30;
-  for (int trial = 0; trial < 8; ++trial) {
+  for (int trial = 0; trial < tries; ++trial) {
     const long before = Preemptions();
     const double seconds = sample();
     if (Preemptions() == before) return seconds;

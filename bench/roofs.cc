@@ -126,7 +126,8 @@ RoofChoice Best(const RoofJob& job, int threads) {
 
 }  // namespace
 
-Roofs::Roofs(int threads, size_t trial_bytes, bool huge_pages) : threads_(threads) {
+Roofs::Roofs(int threads, size_t trial_bytes, bool huge_pages, const std::vector<Traffic>& traffics)
+    : threads_(threads) {
   const size_t bytes = RoundUp(trial_bytes, size_t{1} << 20);
   const Memory from = Allocate(bytes, huge_pages);
   const Memory to = Allocate(bytes, huge_pages);
@@ -136,7 +137,7 @@ Roofs::Roofs(int threads, size_t trial_bytes, bool huge_pages) : threads_(thread
     std::memset(from.get() + part.begin, 1, part.size);
     std::memset(to.get() + part.begin, 2, part.size);
   }
-  for (Traffic traffic : {Traffic::kRead, Traffic::kCopy, Traffic::kInPlace}) {
+  for (Traffic traffic : traffics) {
     choices_[static_cast<int>(traffic)] = Best({traffic, from.get(), to.get(), bytes, nullptr, 0}, threads);
   }
 }

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "roof_loops.h"
 
@@ -32,8 +33,9 @@ struct RoofChoice {
 
 class Roofs {
  public:
-  // Tries every loop on buffers of `trial_bytes`: a few seconds for each thread count.
-  Roofs(int threads, size_t trial_bytes, bool huge_pages);
+  // Tries every loop on buffers of `trial_bytes`: a few seconds for each kind of traffic. Jobs are of these kinds only.
+  Roofs(int threads, size_t trial_bytes, bool huge_pages,
+        const std::vector<Traffic>& traffics = {Traffic::kRead, Traffic::kCopy, Traffic::kInPlace});
 
   void Run(const RoofJob& job) const;
 

@@ -1,14 +1,12 @@
-// Functions of arrays by other libraries, and what functions_compare.py needs in C: the roof, timing without Python in
-// between, and errors. Built by that script: g++ -O3 -march=native -fopenmp -shared -fPIC, -DXENT_PEERS_SLEEF with
-// SLEEF, -DXENT_PEERS_HWY with Highway. Loops are what a user would write: OpenMP, whole vectors, ordinary stores.
+// Functions of arrays by other libraries, timed without Python in between. Built by native_functions.py: g++ -O3
+// -march=native -fopenmp -shared -fPIC, -DXENT_PEERS_SLEEF with SLEEF, -DXENT_PEERS_HWY with Highway. Loops are what a
+// user would write: OpenMP, whole vectors, ordinary stores.
 // Arrays are aligned to 64 bytes and have a multiple of 16 elements.
 #include <immintrin.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #ifdef XENT_PEERS_SLEEF
 #include <sleef.h>
@@ -115,43 +113,6 @@ double Seconds(int64_t repeats, const Call& call) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / static_cast<double>(repeats);
 }
 
-long double Exact(int function, long double x) {
-  switch (function) {
-    case 1:
-      return std::exp(x);
-    case 2:
-      return std::log(x);
-    case 3:
-      return std::log1p(x);
-    case 4:
-      return std::expm1(x);
-    case 5:
-      return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x));
-    case 6:
-      return -Exact(7, -x);
-    case 7:
-      return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
-    default:
-      return std::tanh(x);
-  }
-}
-
-template <typename T>
-double Error(int function, T x, T y) {
-  const long double exact = Exact(function, static_cast<long double>(x));
-  const int exponent = std::max(std::ilogb(exact), std::numeric_limits<T>::min_exponent - 1);
-  const long double unit = std::ldexp(1.0L, exponent - std::numeric_limits<T>::digits + 1);
-  return static_cast<double>(std::fabs(static_cast<long double>(y) - exact) / unit);
-}
-
-template <typename T>
-double LargestError(int function, const T* x, const T* y, int64_t n) {
-  double largest = 0;
-#pragma omp parallel for reduction(max : largest)
-  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, Error(function, x[i], y[i]));
-  return largest;
-}
-
 }  // namespace
 
 extern "C" {
@@ -165,34 +126,10 @@ double time_peer(int peer, int function, int dtype, const void* x, void* y, int6
   return Seconds(repeats, [=] { array(x, y, n); });
 }
 
-// xent_map, by its address; the options are the caller's.
-double time_xent(int (*map)(int, int, const void*, void*, int64_t, const void*), int function, int dtype, const void* x,
-                 void* y, int64_t n, const void* options, int64_t repeats) {
-  return Seconds(repeats, [=] { map(function, dtype, x, y, n, options); });
-}
-
 // A function of MKL's VML with a mode, by its address.
 double time_vml(void (*vml)(int, const void*, void*, int64_t), const void* x, void* y, int64_t n, int64_t mode,
                 int64_t repeats) {
   return Seconds(repeats, [=] { vml(static_cast<int>(n), x, y, mode); });
-}
-
-// The roof: a copy with streaming stores.
-double time_copy(const void* x, void* y, int64_t bytes, int64_t repeats) {
-  return Seconds(repeats, [=] {
-    ForSteps<char, 64>(x, y, bytes, [](const char* from, char* to) {
-      for (int part = 0; part < 64; part += 32) {
-        _mm256_stream_si256(reinterpret_cast<__m256i*>(to + part),
-                            _mm256_load_si256(reinterpret_cast<const __m256i*>(from + part)));
-      }
-    });
-    _mm_sfence();
-  });
-}
-
-double largest_error(int function, int dtype, const void* x, const void* y, int64_t n) {
-  if (dtype == 1) return LargestError(function, static_cast<const float*>(x), static_cast<const float*>(y), n);
-  return LargestError(function, static_cast<const double*>(x), static_cast<const double*>(y), n);
 }
 
 }  // extern "C"
