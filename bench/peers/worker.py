@@ -18,6 +18,7 @@ import numpy as np
 
 from peers.cases import Case
 from peers.inputs import Inputs, to_double
+from peers.memory import touch_pages
 from peers.peer import Unsupported
 
 COLD_SAMPLE_SECONDS = 200e-6  # shorter calls are timed in batches of about so long
@@ -70,7 +71,7 @@ class Worker:
         return {"version": self.peer.version()}
 
     def drop(self, _):
-        self.forms, self.calls, self.slots, self.next = {}, {}, 1, 0
+        self.forms, self.calls, self.slots, self.next, self.is_cold = {}, {}, 1, 0, False
         gc.collect()
         return {}
 
@@ -89,6 +90,7 @@ class Worker:
             self.seconds(name, 1)
             wanted = (WARM_SAMPLE_SECONDS if case.warm else COLD_SAMPLE_SECONDS) / self.seconds(name, 1)
             self.calls[name] = min(max(1, math.ceil(wanted)), MOST_CALLS if case.warm else max(1, self.slots // 4))
+        self.is_cold = not case.warm
         return {"forms": list(self.forms), "errors": errors, "wrong": wrong, "slots": self.slots, "calls": self.calls}
 
     def prepare_forms(self, case, inputs):
@@ -129,6 +131,8 @@ class Worker:
         """One untimed sample, so that threads and code are awake as they are in a program, then one that is timed.
 
         It is timed again, up to three times in all, while other programs interrupt it; then the fastest counts."""
+        if self.is_cold:
+            touch_pages()
         self.seconds(name, self.calls[name])
         tried = []
         for _ in range(TRIES):
