@@ -156,6 +156,9 @@ struct SoftmaxKernels {
   bool (*stage_plain)(const Tile& tile, double* sums, double* logit);
   // Each exponential times its row's factor; at the labels their marks; 0 for rows that are not read.
   void (*write_plain)(const Tile& tile, const double* factors, const double* marks, const GradientTile& out);
+  // Losses of rows of two classes, unless they are so large that they do not fit f32 lanes in f64, and their gradient
+  // if out is given, in closed form: no row is too unusual, and invalid labels give NaN. Null: not for this type.
+  void (*pair_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
   int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
   // The gradient of a piece of a row. What need not be written at once is left pending.

@@ -136,7 +136,7 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   WriteRows(task_, math_, rows, tile_rows_, totals);
   for (int64_t r = 0; r < count && task_.outputs.row_state != nullptr; ++r)
     MarkAsOther(&task_.outputs.row_state[first + r]);
-  WriteClasses(task_, rows, work->largest, totals);
+  WriteClasses(task_, first, count, rows.labels, rows.gap, work->largest, totals);
   if (task_.token_log_probability != nullptr) WriteTokens(*work);
   if (task_.product == Product::kLogProbabilities) {
     WriteLogProbabilities(work);

@@ -70,6 +70,9 @@ class Softmax {
   void FindTargets(const Tile& tile, Rows* rows) const;
   void SumWidened(int64_t row, int64_t label, TargetSums* sums) const;
   void FindScalars(const Tile& tile, Rows* rows) const;
+  void FindPairLosses(Tile tile, Rows* rows) const;
+  void WritePairGradient(Tile tile, int64_t first, const int64_t* labels, double* losses) const;
+  GradientTile PlainGradient(int64_t first) const;
   void FindGradients(Rows* rows) const;
   bool WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const;
 
@@ -95,6 +98,8 @@ class Softmax {
   const bool has_columns_;
   const bool is_dense_;
   const bool may_be_plain_;  // RunPlain is worth a try
+  const bool is_pair_;       // two classes, whose losses have a closed form
+  bool has_pair_gradient_;   // and so do their gradients: no product is too large or small for it
   int64_t part_rows_;        // rows whose losses are added first; the bits of totals depend on it
   int64_t unit_rows_;        // rows of a unit, of which lots consist
   int64_t tile_units_;       // units that are worked on together
@@ -112,8 +117,13 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       staged_(task.logits.classes <= kChunk),
       has_columns_(HasColumns(task)),
       is_dense_(HasDenseRows(task)),
-      may_be_plain_(IsPlainLoss(task) && (staged_ || has_columns_)) {
+      may_be_plain_(IsPlainLoss(task) && (staged_ || has_columns_)),
+      is_pair_(task.logits.classes == 2 && kernels_.pair_rows != nullptr && HasPlainOptions(task) &&
+               task.options.scale == 1.0 && task.options.masked_row != XENT_MASKED_ROW_ZERO) {
   const Matrix& x = task.logits;
+  constexpr double kFar = 0x1p60;
+  const double slope = std::fabs(GradientScale(task));
+  has_pair_gradient_ = is_pair_ && slope > 1.0 / kFar && slope < kFar;
   const int64_t classes = std::max<int64_t>(x.classes, 1);
   const int64_t stage_elements = kStageBytes / ComputedBytes();
   part_rows_ = std::min(kTileRows, std::max<int64_t>((staged_ ? stage_elements : kTileElements) / classes, 1));
@@ -197,7 +207,7 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
   const xent_softmax_outputs& out = task_.outputs;
   const bool wants_gradient = out.gradient != nullptr;
   const int64_t column_bytes = wants_gradient ? kMostColumns * x.classes * ComputedBytes() : 0;
-  const int64_t stage_bytes = has_columns_ ? column_bytes : 2 * kStageBytes;
+  const int64_t stage_bytes = std::max(has_columns_ ? column_bytes : 0, 2 * kStageBytes);
   const int64_t work_bytes = static_cast<int64_t>(sizeof(PlainWork));
   char* const scratch = static_cast<char*>(ThreadScratch(work_bytes + stage_bytes + kStageSlack));
   if (scratch == nullptr) return false;
@@ -206,32 +216,36 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
   int64_t signs = 0;
   for (int64_t r = 0; r < count; ++r) signs |= work->labels[r];
   const bool is_read = signs >= 0;
-  if (!is_read && std::count(work->labels, work->labels + count, kInvalidLabel) > 0) return false;
+  if (is_pair_ && wants_gradient && !has_pair_gradient_) return false;
+  if (!is_pair_ && !is_read && std::count(work->labels, work->labels + count, kInvalidLabel) > 0) return false;
   const Tile tile = {x.Row(first),
                      has_columns_ ? 1 : x.outer_stride,
                      has_columns_ ? x.class_stride : 1,
                      count,
                      x.classes,
                      work->labels,
-                     has_columns_ && !wants_gradient ? nullptr : scratch + work_bytes,
+                     has_columns_ && !wants_gradient && !is_pair_ ? nullptr : scratch + work_bytes,
                      work->columns,
                      wants_gradient || !HasOwnLoop(),
                      is_read,
                      task_.options.scale};
-  if (!kernels_.stage_plain(tile, work->sums, work->logit)) return false;
-  for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
   const double slope = SlopeOfLogits() * GradientScale(task_);
-  if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope, work->gap,
-                                  wants_gradient ? work->factor : nullptr, work->mark})) {
-    return false;
+  int64_t largest[kPlainTileRows];
+  if (WantsClasses(task_)) kernels_.find_largest(tile, largest);
+  const GradientTile gradient = wants_gradient ? PlainGradient(first) : GradientTile{};
+  if (is_pair_) {
+    kernels_.pair_rows(tile, slope, work->gap, wants_gradient ? &gradient : nullptr);
+  } else {
+    if (!kernels_.stage_plain(tile, work->sums, work->logit)) return false;
+    for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
+    if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope, work->gap,
+                                    wants_gradient ? work->factor : nullptr, work->mark})) {
+      return false;
+    }
+    if (wants_gradient) kernels_.write_plain(tile, work->factor, work->mark, gradient);
   }
+  if (WantsClasses(task_)) WriteClasses(task_, first, count, work->labels, work->gap, largest, totals);
   WriteLosses(task_, math_, first, count, work->gap, is_read ? nullptr : work->labels, part_rows_, totals);
-  if (wants_gradient) {
-    const int64_t stride = has_columns_ ? 1 : task_.gradient.outer_stride;
-    kernels_.write_plain(
-        tile, work->factor, work->mark,
-        GradientTile{GradientData(first), stride, has_columns_ ? task_.gradient.class_stride : 1, stream_, false, {}});
-  }
   return true;
 }
 
@@ -265,15 +279,43 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
   if (is_dense_) MarkLargest(tile, rows);
   if (!FindStates(tile, team, pending, rows)) return false;
   FindScalars(tile, rows);
+  if (is_pair_) FindPairLosses(tile, rows);
   WriteRows(task_, math_, *rows, part_rows_, totals);
-  if (task_.outputs.argmax != nullptr || task_.outputs.correct != nullptr) {
+  if (WantsClasses(task_)) {
     int64_t largest[kTileRows];
     kernels_.find_largest(tile, largest);
-    WriteClasses(task_, *rows, largest, totals);
+    WriteClasses(task_, first, count, rows->labels, rows->gap, largest, totals);
   }
   if (task_.outputs.gradient == nullptr) return true;
+  if (has_pair_gradient_) {
+    WritePairGradient(tile, first, rows->labels, rows->loss);
+    return true;
+  }
   FindGradients(rows);
   return WriteGradient(tile, team, pending, *rows);
+}
+
+// The losses that the short way gives. The tile's stage may be needed still.
+__attribute__((noinline)) void Softmax::FindPairLosses(Tile tile, Rows* rows) const {
+  alignas(64) float stage[2 * kMostColumns + kStageSlack / sizeof(float)];
+  tile.stage = stage;
+  tile.labels = rows->labels;
+  kernels_.pair_rows(tile, 0.0, rows->loss, nullptr);
+  std::copy(rows->loss, rows->loss + rows->count, rows->mark_gap);
+}
+
+// The gradient that it gives; losses: room for those of the tile.
+void Softmax::WritePairGradient(Tile tile, int64_t first, const int64_t* labels, double* losses) const {
+  tile.labels = labels;
+  const GradientTile gradient = PlainGradient(first);
+  kernels_.pair_rows(tile, GradientScale(task_), losses, &gradient);
+}
+
+// Where the gradient of a tile goes that is products only.
+GradientTile Softmax::PlainGradient(int64_t first) const {
+  const int64_t stride = has_columns_ ? 1 : task_.gradient.outer_stride;
+  const int64_t class_stride = has_columns_ ? task_.gradient.class_stride : 1;
+  return GradientTile{GradientData(first), stride, class_stride, stream_, false, {}};
 }
 
 // Rows side by side, their classes apart: states and gradients of many rows at a time, scalars of kTileRows.
@@ -282,7 +324,9 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     alignas(64) char work[kColumnWorkBytes];
     RowState states[kMostColumns];
     RowGrad grads[kMostColumns];
+    int64_t labels[kMostColumns];
     int64_t read[kMostColumns];
+    double losses[kMostColumns];
   };
   const Matrix& x = task_.logits;
   const bool wants_gradient = task_.outputs.gradient != nullptr;
@@ -308,6 +352,7 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
   };
   for (int64_t from = 0; from < count; from += kTileRows) {
     LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
+    std::copy(rows->labels, rows->labels + rows->count, all->labels + from);
     std::copy(rows->read, rows->read + rows->count, all->read + from);
   }
   const Tile tile = tile_of(0, count);
@@ -316,15 +361,19 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
     std::copy(all->states + from, all->states + from + rows->count, rows->states);
     FindScalars(tile_of(from, rows->count), rows);
+    if (is_pair_) FindPairLosses(tile_of(from, rows->count), rows);
     WriteRows(task_, math_, *rows, part_rows_, totals);
-    if (!wants_gradient) continue;
+    if (!wants_gradient || has_pair_gradient_) continue;
     FindGradients(rows);
     std::copy(rows->states, rows->states + rows->count, all->states + from);
     std::copy(rows->grads, rows->grads + rows->count, all->grads + from);
   }
   if (!wants_gradient) return;
-  kernels_.write_staged(tile, all->states, all->grads,
-                        GradientTile{GradientData(first), 1, task_.gradient.class_stride, stream_, false, {}});
+  if (has_pair_gradient_) {
+    WritePairGradient(tile, first, all->labels, all->losses);
+  } else {
+    kernels_.write_staged(tile, all->states, all->grads, PlainGradient(first));
+  }
 }
 
 void Softmax::FindGradients(Rows* rows) const {

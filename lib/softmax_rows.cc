@@ -354,12 +354,15 @@ bool HasBeside(const SoftmaxTask& task) {
          task.product != Product::kGradient;
 }
 
-bool IsPlainLoss(const SoftmaxTask& task) {
+bool HasPlainOptions(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
-  const xent_softmax_outputs& out = task.outputs;
   return !HasBeside(task) && options.focal_gamma == 0.0 && options.class_weight == nullptr &&
-         options.row_weight == nullptr && options.row_upstream == nullptr && options.lse == nullptr &&
-         options.row_state == nullptr && out.lse == nullptr && out.argmax == nullptr && out.correct == nullptr &&
+         options.row_weight == nullptr && options.row_upstream == nullptr && options.lse == nullptr;
+}
+
+bool IsPlainLoss(const SoftmaxTask& task) {
+  const xent_softmax_outputs& out = task.outputs;
+  return HasPlainOptions(task) && task.options.row_state == nullptr && out.lse == nullptr &&
          out.probability == nullptr && out.log_probability == nullptr && out.row_state == nullptr;
 }
 

@@ -112,7 +112,9 @@ double SmoothingShare(const SoftmaxTask& task);
 // A smaller probability counts as 0 in the gradient.
 double LeastProbability(const SoftmaxTask& task);
 
-// Whether no option is set and no output asks for what plain_rows does not find: what most calls are.
+// Whether a row's loss is lse less the logit of its label, and its gradient that times a slope which all rows share;
+// and, besides, no output asks for what plain_rows does not find: what most calls are.
+bool HasPlainOptions(const SoftmaxTask& task);
 bool IsPlainLoss(const SoftmaxTask& task);
 
 // Whether anything but a row's label pulls at its probabilities: then FindLosses needs p_y.

@@ -96,11 +96,14 @@ void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& row
   if (out.z_loss != nullptr) AddValues(math, rows.z_loss, rows.labels, rows.count, part, &totals->z_loss);
 }
 
-void WriteClasses(const SoftmaxTask& task, const Rows& rows, const int64_t* largest, Totals* totals) {
-  for (int64_t r = 0; r < rows.count; ++r) {
-    const bool has_largest = rows.read[r] != kSkipRow && !std::isnan(rows.gap[r]);
-    if (task.outputs.argmax != nullptr) task.outputs.argmax[rows.first + r] = has_largest ? largest[r] : -1;
-    totals->correct += has_largest && rows.labels[r] == largest[r];
+bool WantsClasses(const SoftmaxTask& task) { return task.outputs.argmax != nullptr || task.outputs.correct != nullptr; }
+
+void WriteClasses(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, const double* gap,
+                  const int64_t* largest, Totals* totals) {
+  for (int64_t r = 0; r < count; ++r) {
+    const bool has_largest = labels[r] >= 0 && !std::isnan(gap[r]);
+    if (task.outputs.argmax != nullptr) task.outputs.argmax[first + r] = has_largest ? largest[r] : -1;
+    totals->correct += has_largest && labels[r] == largest[r];
   }
 }
 

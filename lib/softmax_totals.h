@@ -38,9 +38,13 @@ void WriteLosses(const SoftmaxTask& task, const MathKernels& math, int64_t first
 // Writes what was asked for of each row, and adds the rows to the totals, `part` rows at a time.
 void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t part, Totals* totals);
 
-// Writes the class of the largest logit of each row, `largest` where the row is read and not NaN, and counts those that
-// are labels.
-void WriteClasses(const SoftmaxTask& task, const Rows& rows, const int64_t* largest, Totals* totals);
+// Whether the class of the largest logit of rows is asked for.
+bool WantsClasses(const SoftmaxTask& task);
+
+// Writes that class of rows [first, first + count), `largest` where the row is read and its gap not NaN, and counts
+// those that are labels.
+void WriteClasses(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, const double* gap,
+                  const int64_t* largest, Totals* totals);
 
 void WriteTotals(const SoftmaxTask& task, const Totals& totals);
 

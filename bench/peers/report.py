@@ -16,8 +16,9 @@ sleeps, so wait policies are left as users have them ({restless} of {turns} did 
 second only). Cells: median [quartiles] over the rounds. Ratios are taken within a round, then their median and
 quartiles. A library with several forms shows its fastest one, named behind the time: `user` is the call that its users
 write, `out=` its kernels into buffers that exist already. Large cases are cold: at least three copies of the data,
-together {footprint} MB or more for each library, take turns, and so do the libraries; {cold}. Copies of inputs and the
-freeing of results are not timed. Small calls are warm, in batches of about 2 ms; xent, MKL and the functions from C are
+together {footprint} MB or more for each library, take turns, and so do the libraries; {cold}. Before its turn a process
+reads a byte of every page that it holds, since hosts of virtual machines take back what was not touched for seconds.
+Copies of inputs and the freeing of results are not timed. Small calls are warm, in batches of about 2 ms; xent, MKL and the functions from C are
 called from C++, the others from Python, as their users call them. Answers were compared first with float64 (functions:
 with long double, on a million arguments); a wrong one is named and was not timed. Peers share their inputs; xent's
 process draws its own from the same distributions. *of roof*: the fastest plain loop that reads, or

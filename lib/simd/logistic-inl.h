@@ -178,6 +178,59 @@ struct Tanh {
   }
 };
 
+// (log(1 + e) - e) / e^2 for e in [0, 1], lowest degree first. Made by tools/coefficients.
+constexpr float kLog1pTailF32[] = {-0xffffe9p-25f, 0xaaa6eap-25f,  -0xff9248p-26f, 0xc9a837p-26f, -0x9d2b64p-26f,
+                                   0xda7fabp-27f,  -0xebb79ep-28f, 0xa50149p-29f,  -0xd8911fp-32f};
+
+// Of a magnitude a >= 0: log(1 + e^-a), sigmoid(-a) and sigmoid(a), f32 in f32: within 2 ULP.
+template <class D>
+struct Logistic {
+  HWY_INLINE Logistic(D d, hn::Vec<D> magnitude) : Logistic(d, magnitude, hn::Zero(d)) {}
+
+  // Of magnitude + rest, which f32 takes in where it rounds no more.
+  HWY_INLINE Logistic(D d, hn::Vec<D> magnitude, hn::Vec<D> rest) {
+    if constexpr (sizeof(Lane<D>) == sizeof(double)) {
+      softplus = Softplus()(d, hn::Neg(magnitude), 0);
+      small = Sigmoid()(d, hn::Neg(magnitude), 0);
+      large = Sigmoid()(d, magnitude, 0);
+    } else {
+      const auto e = ExpOfMinus(d, magnitude, rest);
+      softplus = Log1pOfFraction(d, e);
+      large = hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), e));
+      small = hn::Mul(e, large);
+    }
+  }
+
+  // e^-(a + rest) for a >= 0, subnormal results included. f32.
+  static HWY_INLINE hn::Vec<D> ExpOfMinus(D d, hn::Vec<D> a, hn::Vec<D> rest) {
+    constexpr float kLifted = -80.0f;
+    const auto least = hn::Set(d, -110.0f);
+    const auto x = hn::IfThenElse(hn::Gt(a, hn::Neg(least)), least, hn::Neg(a));  // a maximum might forget NaN
+    const auto is_lifted = hn::Lt(x, hn::Set(d, kLifted));
+    auto reduced = ReduceExp(d, x);
+    reduced.remainder = hn::Sub(reduced.remainder, rest);
+    const auto shifted = hn::Add(reduced.shifted, hn::IfThenElseZero(is_lifted, hn::Set(d, 64.0f)));
+    const auto back = hn::IfThenElse(is_lifted, hn::Set(d, 0x1p-64f), hn::Set(d, 1.0f));
+    return hn::Mul(ExpScaled(d, reduced, shifted), back);
+  }
+
+  // log(1 + e) for e in [0, 1]. f32.
+  static HWY_INLINE hn::Vec<D> Log1pOfFraction(D d, hn::Vec<D> e) {
+    const auto pair = [d, e](int k) HWY_ATTR {
+      return hn::MulAdd(hn::Set(d, kLog1pTailF32[k + 1]), e, hn::Set(d, kLog1pTailF32[k]));
+    };
+    const auto e2 = hn::Mul(e, e);
+    const auto e4 = hn::Mul(e2, e2);
+    const auto high = hn::MulAdd(hn::MulAdd(hn::Set(d, kLog1pTailF32[8]), e2, pair(6)), e2, pair(4));
+    const auto tail = hn::MulAdd(high, e4, hn::MulAdd(pair(2), e2, pair(0)));
+    return hn::MulAdd(e2, tail, e);
+  }
+
+  hn::Vec<D> softplus;
+  hn::Vec<D> small;
+  hn::Vec<D> large;
+};
+
 }  // namespace HWY_NAMESPACE
 }  // namespace xent
 HWY_AFTER_NAMESPACE();

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "lib/kernels.h"
 #include "lib/simd/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -581,6 +582,21 @@ HWY_INLINE void MapAndSum(const T* x, int64_t n, int64_t label, Op& op, Compute<
     Itself itself;
     Fold<false>(staged, n, label, itself, sum, staged);
   }
+}
+
+// body(first, last, whether they are read) of the runs of rows of a tile.
+template <class Body>
+HWY_INLINE bool ForEachRun(const Tile& tile, const Body& body) {
+  if (tile.is_read) return body(0, tile.rows, true);
+  int64_t first = 0;
+  while (first < tile.rows) {
+    const bool skipped = tile.labels[first] == kSkipRow;
+    int64_t last = first + 1;
+    while (last < tile.rows && (tile.labels[last] == kSkipRow) == skipped) ++last;
+    if (!body(first, last, !skipped)) return false;
+    first = last;
+  }
+  return true;
 }
 
 }  // namespace HWY_NAMESPACE

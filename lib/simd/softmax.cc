@@ -13,6 +13,7 @@
 #include "lib/simd/columns-inl.h"
 #include "lib/simd/loops-inl.h"
 #include "lib/simd/operations-inl.h"
+#include "lib/simd/pairs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace xent {
@@ -320,21 +321,6 @@ bool StagePlainColumns(const Tile& tile, double* sums) {
     sums[r] = 1.0;
     // What is not finite would not be 0 times the row's factor.
     for (int64_t j = 0; j < tile.classes && columns.HasStage() && !columns.IsPlain(r); ++j) columns.At(r, j) = 0;
-  }
-  return true;
-}
-
-// body(first, last, whether they are read) of the runs of rows of a tile.
-template <class Body>
-HWY_INLINE bool ForEachRun(const Tile& tile, const Body& body) {
-  if (tile.is_read) return body(0, tile.rows, true);
-  int64_t first = 0;
-  while (first < tile.rows) {
-    const bool skipped = tile.labels[first] == kSkipRow;
-    int64_t last = first + 1;
-    while (last < tile.rows && (tile.labels[last] == kSkipRow) == skipped) ++last;
-    if (!body(first, last, !skipped)) return false;
-    first = last;
   }
   return true;
 }
@@ -783,10 +769,19 @@ void FinishWrite(PendingWrite* pending) {
 }
 
 template <class T>
+constexpr auto PairRowsOf() {
+  if constexpr (sizeof(Compute<T>) == sizeof(float)) {
+    return PairRows<T>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {kKnowsScale<T>,       StageRows<T>,  WriteStaged<T>, StagePlain<T>,     WritePlain<T>,
-          FoldSlice<T>,         BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, SumTargets<T>,
-          FindLargestOfRows<T>, Gather<T>,     Widen<T>,       Narrow<T>};
+  return {kKnowsScale<T>,  StageRows<T>,         WriteStaged<T>, StagePlain<T>,  WritePlain<T>,
+          PairRowsOf<T>(), FoldSlice<T>,         BeginWrite<T>,  FinishWrite<T>, SumDifferences<T>,
+          SumTargets<T>,   FindLargestOfRows<T>, Gather<T>,      Widen<T>,       Narrow<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {
