@@ -6,7 +6,7 @@
 
 namespace xent {
 
-// Whether an output of so many bytes fills half of the last-level cache or more.
+// Whether an output of so many bytes is more than the caches of this machine keep at hand.
 bool GoesPastCache(int64_t bytes);
 
 }  // namespace xent
