@@ -38,7 +38,7 @@ constexpr int64_t kInvalidLabel = -2;
 constexpr int64_t kRowLanes = 8;
 
 // Rows that are staged together at most: a multiple of kTileRows.
-constexpr int64_t kPlainTileRows = 192;
+constexpr int64_t kPlainTileRows = 96;
 
 // How the exponentials of a row are represented, decided by the row's own logits.
 enum Plan : int32_t {
@@ -156,8 +156,8 @@ struct SoftmaxKernels {
   bool (*stage_plain)(const Tile& tile, double* sums, double* logit);
   // Each exponential times its row's factor; at the labels their marks; 0 for rows that are not read.
   void (*write_plain)(const Tile& tile, const double* factors, const double* marks, const GradientTile& out);
-  // Losses of rows of two classes, unless they are so large that they do not fit f32 lanes in f64, and their gradient
-  // if out is given, in closed form: no row is too unusual, and invalid labels give NaN. Null: not for this type.
+  // Losses of rows of two classes and their gradient, if out is given, in closed form: no row is too unusual, and
+  // invalid labels give NaN. |slope| <= 1: it joins when the lanes have been rounded. Null: not for this type.
   void (*pair_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
   int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
@@ -208,9 +208,10 @@ struct PlainRows {
   const double* sums;   // without the label
   const double* logit;  // of the label
   double slope;         // d(objective) / d(row loss)
+  double scale;         // d(the row's numbers) / d(logits)
   double* gap;          // lse - logit, the loss
-  double* factor;       // of e^x in the gradient, slope / (S + e); null: no gradient
-  double* mark;         // the label's element, -slope S / (S + e)
+  double* factor;       // of e^x in the gradient, scale slope / (S + e); null: no gradient
+  double* mark;         // the label's element, -scale (slope S / (S + e))
 };
 
 // e^x = mantissa * 2^exponent; logarithm of one + x * 2^exponent. Exact roundings only: no libm.

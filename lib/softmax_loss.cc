@@ -56,6 +56,7 @@ class Softmax {
   bool RunAll(Totals* totals) const;
   bool RunTogether(Totals* totals) const;
   void RunRows(int64_t first, int64_t count, PendingWrite* pending, Rows* rows, Totals* totals) const;
+  void RunOnStack(int64_t first, int64_t count, PendingWrite* pending, Rows* rows, Totals* totals) const;
   bool RunPlain(int64_t first, int64_t count, Totals* totals) const;
   bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, PendingWrite* pending, Rows* rows,
                Totals* totals) const;
@@ -123,7 +124,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
   const Matrix& x = task.logits;
   constexpr double kFar = 0x1p60;
   const double slope = std::fabs(GradientScale(task));
-  has_pair_gradient_ = is_pair_ && slope > 1.0 / kFar && slope < kFar;
+  has_pair_gradient_ = is_pair_ && slope > 1.0 / kFar && slope <= 1.0;
   const int64_t classes = std::max<int64_t>(x.classes, 1);
   const int64_t stage_elements = kStageBytes / ComputedBytes();
   part_rows_ = std::min(kTileRows, std::max<int64_t>((staged_ ? stage_elements : kTileElements) / classes, 1));
@@ -191,13 +192,24 @@ __attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Pe
     RunColumns(first, count, rows, totals);
     return;
   }
-  Stage stage;
   const int64_t most = tile_units_ * unit_rows_;
   for (int64_t from = 0; from < count; from += most) {
     const int64_t n = std::min(most, count - from);
     if (may_be_plain_ && n < count && RunPlain(first + from, n, totals)) continue;
-    RunTile(first + from, n, Team{1, nullptr}, &stage, pending, rows, totals);
+    // Longer rows keep exponentials in the scratch memory.
+    Stage* const stage = staged_ ? static_cast<Stage*>(ThreadScratch(sizeof(Stage))) : nullptr;
+    if (stage != nullptr) {
+      RunTile(first + from, n, Team{1, nullptr}, stage, pending, rows, totals);
+    } else {
+      RunOnStack(first + from, n, pending, rows, totals);
+    }
   }
+}
+
+__attribute__((noinline)) void Softmax::RunOnStack(int64_t first, int64_t count, PendingWrite* pending, Rows* rows,
+                                                   Totals* totals) const {
+  Stage stage;
+  RunTile(first, count, Team{1, nullptr}, &stage, pending, rows, totals);
 }
 
 // Rows with nothing unusual: the same bits as the ways below, in a few loops. False: there is something, and nothing
@@ -229,7 +241,7 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
                      wants_gradient || !HasOwnLoop(),
                      is_read,
                      task_.options.scale};
-  const double slope = SlopeOfLogits() * GradientScale(task_);
+  const double slope = GradientScale(task_);
   int64_t largest[kPlainTileRows];
   if (WantsClasses(task_)) kernels_.find_largest(tile, largest);
   const GradientTile gradient = wants_gradient ? PlainGradient(first) : GradientTile{};
@@ -238,7 +250,7 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
   } else {
     if (!kernels_.stage_plain(tile, work->sums, work->logit)) return false;
     for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
-    if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope, work->gap,
+    if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope, SlopeOfLogits(), work->gap,
                                     wants_gradient ? work->factor : nullptr, work->mark})) {
       return false;
     }
@@ -498,7 +510,8 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pendi
   } else if (saved == nullptr) {
     if (!FoldSlices(tile, team, pending, rows)) return false;
   }
-  if (saved != nullptr) {
+  // A row that is staged has found its state once more: one that another version or instruction set saved may not fit.
+  if (saved != nullptr && !(staged_ && task_.outputs.gradient != nullptr)) {
     static_assert(sizeof(RowState) == sizeof(xent_row_state), "a saved state is a RowState");
     std::memcpy(rows->states, saved + rows->first, static_cast<size_t>(rows->count) * sizeof(RowState));
   }

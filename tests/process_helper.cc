@@ -40,6 +40,9 @@ std::vector<unsigned char> Gradient(xent_dtype dtype, int64_t rows, int64_t clas
   xent_softmax_outputs outputs = xent_softmax_outputs_none();
   outputs.gradient = gradient.data();
   if (xent_softmax_cross_entropy(&x, &targets, &options, &outputs) != XENT_OK) std::abort();
+  std::vector<double> lse(static_cast<size_t>(rows));
+  outputs.lse = lse.data();
+  if (xent_softmax_cross_entropy(&x, &targets, &options, &outputs) != XENT_OK) std::abort();
   return gradient;
 }
 

@@ -10,6 +10,7 @@
 
 #include "support/every_isa.h"
 #include "support/inputs.h"
+#include "support/problem.h"
 
 namespace xent_test {
 namespace {
@@ -377,6 +378,77 @@ TEST(SoftmaxEdges, TheMaskIsNotWrittenOver) {
       xent_token_logprob(&logits, tokens, XENT_I32, 1, &options, x.data(), room.data())};
   for (size_t i = 0; i + 1 < all.size(); ++i) EXPECT_EQ(all[i], XENT_OVERLAP) << i;
   EXPECT_EQ(room, std::vector<float>(8, 1));
+}
+
+// The stage of rows without a gradient holds less than a tile has: more was written once, behind the thread's memory.
+TEST(SoftmaxEdges, LossesOfManyRowsWithoutGradientAreThoseWithOne) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {256, 1000, 2048}) {
+      Problem problem(dtype, 130 * std::max<int64_t>(3072 / classes, 1), classes);
+      problem.Fill("normal", 5);
+      EXPECT_EQ(FirstDifference(MustRun(problem, kTotal | kRowLoss), MustRun(problem, kTotal | kRowLoss | kGradient)),
+                "")
+          << classes << " classes";
+    }
+  });
+}
+
+TEST(SoftmaxEdges, GradientsOfIgnoredRowsArePositiveZerosBesideAnyNeighbour) {
+  for (const float beside : {0.0f, kNan}) {
+    const std::vector<float> x = {1, 2, 3, 4, 5, 6, 7, beside, 9};
+    const std::vector<int64_t> labels = {0, -100, 1};
+    xent_softmax_options options = Sum();
+    options.upstream = -1.0;
+    std::vector<float> gradient(x.size());
+    xent_softmax_outputs outputs = xent_softmax_outputs_none();
+    outputs.gradient = gradient.data();
+    const xent_logits logits = xent_logits_rows(x.data(), XENT_F32, 3, 3);
+    const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
+    ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &options, &outputs), XENT_OK) << xent_last_error();
+    for (size_t i = 3; i < 6; ++i) EXPECT_FALSE(std::signbit(gradient[i])) << "beside " << beside;
+  }
+}
+
+// Upstream and scale are such that the order of their products can be seen in the label's element.
+TEST(SoftmaxEdges, ScaledGradientsOfARowDoNotDependOnItsNeighbour) {
+  std::vector<std::vector<float>> gradients;
+  for (const float beside : {0.0f, kNan}) {
+    const std::vector<float> x = {0, 0, 0, 0, 0, beside};
+    const std::vector<int64_t> labels = {0, 0};
+    xent_softmax_options options = Sum();
+    options.scale = 0x1.b84bb7b4434d8p+0;
+    options.upstream = 0x1.ab0eaca71b5d1p-1;
+    std::vector<float> gradient(x.size());
+    xent_softmax_outputs outputs = xent_softmax_outputs_none();
+    outputs.gradient = gradient.data();
+    const xent_logits logits = xent_logits_rows(x.data(), XENT_F32, 2, 3);
+    const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
+    ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &options, &outputs), XENT_OK) << xent_last_error();
+    gradients.emplace_back(gradient.begin(), gradient.begin() + 3);
+  }
+  EXPECT_EQ(gradients[0], gradients[1]);
+}
+
+// e^-103 and e^-110 are no normal floats, but become some by their upstream; their sum is a double.
+TEST(SoftmaxEdges, TwoClassesKeepTheirDigitsWhereAnUpstreamLiftsThem) {
+  for (const double lead : {95.0, 103.0, 110.0, 300.0}) {
+    const std::vector<float> x = {static_cast<float>(lead), 0};
+    const std::vector<int64_t> labels = {0};
+    xent_softmax_options options = Sum();
+    options.upstream = 0x1p59;
+    std::vector<float> gradient(2);
+    double total;
+    xent_softmax_outputs outputs = xent_softmax_outputs_none();
+    outputs.gradient = gradient.data();
+    outputs.total = &total;
+    const xent_logits logits = xent_logits_rows(x.data(), XENT_F32, 1, 2);
+    const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
+    ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &options, &outputs), XENT_OK) << xent_last_error();
+    const double exact = std::exp(-lead);
+    EXPECT_NEAR(total / exact, 1.0, 1e-6) << lead;
+    if (lead > 120) continue;  // below the smallest float
+    EXPECT_NEAR(static_cast<double>(gradient[0]) / (-0x1p59 * exact), 1.0, 1e-6) << lead;
+  }
 }
 
 }  // namespace

@@ -240,11 +240,13 @@ class ExtremesAccumulator {
   hn::Vec<Tag<C>> min;
 };
 
-// Asks for the memory that so many elements kPrefetchBytes ahead will read.
+// Asks for the memory that so many elements kPrefetchBytes ahead will read, into the L2 cache: the few buffers before
+// the L1 cache are busy with each line until it is there. (Intel, 5000 x 32000 f32 from memory, loss: 28.5 ms, and 38.6
+// into the L1 cache.)
 template <int64_t kElements, class T>
 HWY_INLINE void PrefetchAhead(const T* from) {
   const char* const ahead = reinterpret_cast<const char*>(from) + kPrefetchBytes;
-  for (size_t byte = 0; byte < kElements * sizeof(T); byte += 64) hwy::Prefetch(ahead + byte);
+  for (size_t byte = 0; byte < kElements * sizeof(T); byte += 64) __builtin_prefetch(ahead + byte, 0, 2);
 }
 
 // op of the step at `from`, whose first element has this index.

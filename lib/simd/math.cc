@@ -101,9 +101,14 @@ bool FindPlainRows(const PlainRows& rows) {
   const RowTag d;
   const hn::RebindToUnsigned<RowTag> du;
   const auto slope = hn::Set(d, rows.slope);
+  const auto scale = hn::Set(d, rows.scale);
+  const auto product = hn::Set(d, rows.slope * rows.scale);
   auto least = hn::Set(d, 1.0);
   auto most = least;
   auto farthest = least;
+  const auto store_mark = [&](hn::Vec<RowTag> rest, double* to) HWY_ATTR {
+    hn::StoreU(hn::Mul(scale, hn::Sub(hn::Zero(d), hn::Mul(slope, rest))), d, to);
+  };
   for (int64_t i = 0; i < rows.count; i += kRowVector) {
     const auto others = hn::LoadU(d, rows.sums + i);
     const auto x = hn::LoadU(d, rows.logit + i);
@@ -119,19 +124,19 @@ bool FindPlainRows(const PlainRows& rows) {
       const auto total = hn::Add(others, hn::BitCast(d, hn::Add(hn::BitCast(du, mantissa), n)));
       most = hn::Max(most, total);
       if constexpr (kIsDouble) {
-        hn::StoreU(hn::Div(slope, total), d, rows.factor + i);
-        hn::StoreU(hn::Sub(hn::Zero(d), hn::Mul(slope, hn::Div(others, total))), d, rows.mark + i);
+        hn::StoreU(hn::Div(product, total), d, rows.factor + i);
+        store_mark(hn::Div(others, total), rows.mark + i);
       } else {
         const auto inverse = hn::Div(hn::Set(d, 1.0), total);
-        hn::StoreU(hn::Mul(slope, inverse), d, rows.factor + i);
-        hn::StoreU(hn::Sub(hn::Zero(d), hn::Mul(slope, hn::Mul(others, inverse))), d, rows.mark + i);
+        hn::StoreU(hn::Mul(product, inverse), d, rows.factor + i);
+        store_mark(hn::Mul(others, inverse), rows.mark + i);
       }
     }
   }
   // Every total is more than the least of the others.
   const double low = hn::GetLane(hn::MinOfLanes(d, least));
   const double high = hn::GetLane(hn::MaxOfLanes(d, most));
-  const double size = std::fabs(rows.slope);
+  const double size = std::fabs(rows.slope * rows.scale);
   const bool is_normal = !kGradient || (size / high > kLeastUsualFactor && size / low < kMostUsualFactor);
   return is_normal && low > kLeastUsual && high < kMostUsualTotal &&
          hn::GetLane(hn::MaxOfLanes(d, farthest)) < kUsualLogit;

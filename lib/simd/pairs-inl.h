@@ -80,11 +80,19 @@ HWY_INLINE void StoreWidened(hn::Vec<Tag<float>> x, double* to) {
 #endif
 }
 
+// The loss of a distance that f32 cannot tell: within a rounding error of the distance, or of its exponential.
+inline double FarLoss(double distance) {
+  const hn::CappedTag<double, 1> d;
+  return distance > 0.0 ? distance : hn::GetLane(Exp()(d, hn::Set(d, distance), 0));
+}
+
 // Rows of a tile, of adjacent classes or of adjacent rows; see kernels.h.
 template <class T>
 void PairRows(const Tile& tile, double slope, double* loss, const GradientTile* out) {
   const Tag<float> d;
   const hn::RebindToSigned<Tag<float>> di;
+  constexpr double kLeast = static_cast<double>(std::numeric_limits<float>::min());
+  constexpr double kMost = static_cast<double>(std::numeric_limits<float>::max());
   const bool are_columns = tile.class_stride != 1;
   const T* const x = static_cast<const T*>(tile.logits);
   float* const stage = static_cast<float*>(tile.stage);
@@ -132,15 +140,11 @@ void PairRows(const Tile& tile, double slope, double* loss, const GradientTile* 
     float* const of_row = are_columns ? stage + r : stage + 2 * r;
     of_row[0] = of_row[are_columns ? kMostColumns : 1] = CanonicalNaN<float>();
   }
-  // A distance of finite logits that f32 does not hold.
   for (int64_t r = 0; r < tile.rows; ++r) {
-    if (HWY_LIKELY(std::fabs(loss[r]) <= static_cast<double>(std::numeric_limits<float>::max())) || labels[r] < 0) {
-      continue;
-    }
+    if (HWY_LIKELY(loss[r] >= kLeast && loss[r] <= kMost) || labels[r] < 0 || loss[r] != loss[r]) continue;
     const T* const row = x + r * tile.stride;
-    const double distance =
-        WidenOne(row + (1 - labels[r]) * tile.class_stride) - WidenOne(row + labels[r] * tile.class_stride);
-    if (loss[r] > 0.0) loss[r] = distance;
+    const int64_t other = (1 - labels[r]) * tile.class_stride;
+    loss[r] = FarLoss(WidenOne(row + other) - WidenOne(row + labels[r] * tile.class_stride));
   }
   if (out == nullptr) return;
   T* const to = static_cast<T*>(out->data);

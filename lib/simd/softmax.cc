@@ -246,6 +246,14 @@ void StageSingly(const Tile& tile, int64_t first, int64_t last, const Scaling& s
   }
 }
 
+// Rows that can be staged together: the stage of a tile that keeps none has a constant size.
+template <class T>
+int64_t RowsOfStage(const Tile& tile) {
+  constexpr int64_t kRoom = 2 * kStageBytes / static_cast<int64_t>(sizeof(Compute<T>));
+  const int64_t fitting = tile.keeps_stage ? kPlainTileRows : std::max<int64_t>(kRoom / tile.classes, 1);
+  return std::min(fitting, kPlainTileRows);
+}
+
 // A run of rows that are all read. One loop may do for exponentials and sum: see MapAndSum.
 template <class T, class Scaling>
 void StageRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
@@ -253,9 +261,7 @@ void StageRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scal
     StageSingly<T>(tile, first, last, scaling, states);
     return;
   }
-  constexpr int64_t kRoom = 2 * kStageBytes / static_cast<int64_t>(sizeof(Compute<T>));
-  const int64_t fitting = tile.keeps_stage ? last - first : std::max<int64_t>(kRoom / tile.classes, 1);
-  const int64_t count = std::min(fitting, kPlainTileRows);
+  const int64_t count = RowsOfStage<T>(tile);
   double sums[kPlainTileRows], lows[kPlainTileRows];
   for (int64_t r = first; r < last; r += count) {
     const int64_t end = std::min(r + count, last);
@@ -274,7 +280,10 @@ template <class T, class Scaling>
 bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, double* sums) {
   double lows[kPlainTileRows];
   if (!HasOwnLoop(tile) && tile.stride == tile.classes) {
-    if (!StageTogether<T>(tile, first, last, scaling, sums + first, lows + first)) return false;
+    const int64_t count = RowsOfStage<T>(tile);
+    for (int64_t r = first; r < last; r += count) {
+      if (!StageTogether<T>(tile, r, std::min(r + count, last), scaling, sums + r, lows + r)) return false;
+    }
   } else {
     Expected expected = Expected::kPlain;
     for (int64_t r = first; r < last; ++r) {
@@ -687,7 +696,11 @@ void WritePlain(const Tile& tile, const double* factors, const double* marks, co
         const int64_t rows = tile.rows;
         std::transform(factors, factors + rows, products.Factors(), [](double x) { return static_cast<C>(x); });
         for (int64_t r = 0; r < rows; ++r) {
-          if (labels[r] != kSkipRow) products.SetMark(r, labels[r], static_cast<C>(marks[r]));
+          if (labels[r] == kSkipRow) {
+            products.Factors()[r] = C(0);  // a negative one would make -0
+          } else {
+            products.SetMark(r, labels[r], static_cast<C>(marks[r]));
+          }
         }
       });
     }
