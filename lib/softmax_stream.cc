@@ -17,7 +17,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// No class has come yet: what begin leaves, and no slice does that has other classes than the label.
+// No class has come yet, or none but the label and -inf, which merging would not change.
 bool IsUntouched(const RowState& state) {
   return state.sum == 0.0 && state.low == 0.0 && state.anchor == 0.0 && state.exponent == 0 && state.plan == kPlain;
 }
