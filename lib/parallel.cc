@@ -97,7 +97,8 @@ bool RunRanges(const Team& team, int64_t tasks, RangeBody body, void* context) {
     body(context, 0, tasks);
     return true;
   }
-#pragma omp parallel num_threads(static_cast <int>(shares))
+  const int threads = static_cast<int>(shares);
+#pragma omp parallel num_threads(threads)
   {
     // OpenMP may grant fewer threads than asked for.
     for (int64_t i = omp_get_thread_num(); i < shares; i += omp_get_num_threads()) share.Run(i);

@@ -39,12 +39,25 @@ void ExpParts(const double* x, int64_t n, double* mantissa, double* exponent) {
   }
 }
 
-void LogScaledArray(double one, const double* x, const double* exponent, int64_t n, double* result) {
+// LogScaled; kShort: as the losses of plain rows of f32 lanes have it, where that row could be plain.
+template <bool kShort>
+HWY_INLINE hn::Vec<Doubles> LogOf(double one, hn::Vec<Doubles> x, hn::Vec<Doubles> k) {
+  const Doubles d;
+  const auto exact = LogScaled(d, one, x, k);
+  if constexpr (!kShort) return exact;
+  const auto is_near = hn::And(hn::Lt(hn::Abs(k), hn::Set(d, 700.0)),
+                               hn::And(hn::Gt(x, hn::Set(d, 0x1p-250)), hn::Lt(x, hn::Set(d, 0x1p250))));
+  const auto scaled = hn::Mul(x, PowerOfTwo(d, hn::IfThenElseZero(is_near, k)));
+  return hn::IfThenElse(is_near, ShortLogOnePlus(d, scaled), exact);
+}
+
+template <bool kShort>
+void LogArray(double one, const double* x, const double* exponent, int64_t n, double* result) {
   const Doubles d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    hn::StoreU(LogScaled(d, one, hn::LoadU(d, x + i), hn::LoadU(d, exponent + i)), d, result + i);
+    hn::StoreU(LogOf<kShort>(one, hn::LoadU(d, x + i), hn::LoadU(d, exponent + i)), d, result + i);
   }
   if (i < n) {
     double padded[HWY_MAX_BYTES / sizeof(double)] = {};
@@ -52,36 +65,17 @@ void LogScaledArray(double one, const double* x, const double* exponent, int64_t
     double results[HWY_MAX_BYTES / sizeof(double)];
     std::copy(x + i, x + n, padded);
     std::copy(exponent + i, exponent + n, exponents);
-    hn::StoreU(LogScaled(d, one, hn::LoadU(d, padded), hn::LoadU(d, exponents)), d, results);
+    hn::StoreU(LogOf<kShort>(one, hn::LoadU(d, padded), hn::LoadU(d, exponents)), d, results);
     std::copy(results, results + (n - i), result + i);
   }
 }
 
-// log(1 + x 2^k) as the losses of plain rows of f32 lanes have it, where that row may be plain.
+void LogScaledArray(double one, const double* x, const double* exponent, int64_t n, double* result) {
+  LogArray<false>(one, x, exponent, n, result);
+}
+
 void LogOnePlusArray(const double* x, const double* exponent, int64_t n, double* result) {
-  const Doubles d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  LogScaledArray(1.0, x, exponent, n, result);
-  const auto part = [&](const double* from, const double* exponents, double* results) HWY_ATTR {
-    const auto value = hn::LoadU(d, from);
-    const auto k = hn::LoadU(d, exponents);
-    const auto is_near = hn::And(hn::Lt(hn::Abs(k), hn::Set(d, 700.0)),
-                                 hn::And(hn::Gt(value, hn::Set(d, 0x1p-250)), hn::Lt(value, hn::Set(d, 0x1p250))));
-    const auto scaled = hn::Mul(value, PowerOfTwo(d, hn::IfThenElseZero(is_near, k)));
-    hn::StoreU(hn::IfThenElse(is_near, ShortLogOnePlus(d, scaled), hn::LoadU(d, results)), d, results);
-  };
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) part(x + i, exponent + i, result + i);
-  if (i < n) {
-    double padded[HWY_MAX_BYTES / sizeof(double)] = {};
-    double exponents[HWY_MAX_BYTES / sizeof(double)] = {};
-    double results[HWY_MAX_BYTES / sizeof(double)] = {};
-    std::copy(x + i, x + n, padded);
-    std::copy(exponent + i, exponent + n, exponents);
-    std::copy(result + i, result + n, results);
-    part(padded, exponents, results);
-    std::copy(results, results + (n - i), result + i);
-  }
+  LogArray<true>(1.0, x, exponent, n, result);
 }
 
 // Numbers of these sizes may be multiplied and divided without a thought of overflow, or of losing bits below it; and

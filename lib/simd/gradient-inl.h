@@ -1,0 +1,334 @@
+// Exponentials, staged or computed once more, to the gradient of a row: scale * p_j less offsets and targets, and the
+// label's element. Rows of few classes are multiplied by their factors in one dense loop (RowProducts).
+
+#if defined(XENT_SIMD_GRADIENT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef XENT_SIMD_GRADIENT_INL_H_
+#undef XENT_SIMD_GRADIENT_INL_H_
+#else
+#define XENT_SIMD_GRADIENT_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "lib/kernels.h"
+#include "lib/row_state.h"
+#include "lib/simd/columns-inl.h"
+#include "lib/simd/loops-inl.h"
+#include "lib/simd/operations-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+// The factor that turns e^x into a gradient element; 0 if the row must be scaled in two steps: where the factor is no
+// normal number, or a probability below the smallest normal number could come out.
+template <class C>
+C PlainFactor(const RowGrad& grad) {
+  constexpr int kLargestExponent = -ExpConstants<C>::kLowest - ExpConstants<C>::kPlainExponent - 3;
+  if (grad.plan != kPlain || grad.exponent > kLargestExponent) return C(0);
+  const double quotient = sizeof(C) == sizeof(float) ? grad.scale * (1.0 / grad.total) : grad.scale / grad.total;
+  const double factor = TimesPowerOfTwo(quotient, -int64_t{grad.exponent});
+  const double size = std::fabs(factor);
+  const bool normal = size >= static_cast<double>(std::numeric_limits<C>::min()) &&
+                      size <= static_cast<double>(std::numeric_limits<C>::max());
+  return normal ? static_cast<C>(factor) : C(0);
+}
+
+// The smallest term, relative to 2^exponent, whose probability is a normal number.
+template <class C>
+C LeastKept(const RowGrad& grad) {
+  return static_cast<C>(grad.total) * std::numeric_limits<C>::min();
+}
+
+// Readies one staged row for multiplication by the factor it returns. The label's element is not in it.
+template <class C>
+C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t classes) {
+  if (grad.kind != RowGrad::kSoftmax) {
+    std::fill(staged, staged + classes, grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>());
+    return C(1);
+  }
+  C factor = PlainFactor<C>(grad);
+  if (factor == C(0)) {
+    const Rescale<C> rescale(int64_t{state.exponent} - grad.exponent, LeastKept<C>(grad));
+    Map(staged, classes, rescale, staged);
+    factor = static_cast<C>(grad.scale / grad.total);
+  }
+  return factor;
+}
+
+// What turns a row's staged elements into its gradient.
+template <class C>
+struct RowWrite {
+  C factor;
+  C offset;
+  double target;
+  double mark;  // the label's element
+  bool has_mark;
+};
+
+template <class C>
+RowWrite<C> PlanWrite(const RowState& state, const RowGrad& grad, C* staged, int64_t classes) {
+  const C factor = PrepareStaged(state, grad, staged, classes);
+  if (grad.kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, 0.0, false};
+  return {factor, static_cast<C>(grad.offset), grad.target, grad.label_value, true};
+}
+
+template <class T>
+void WriteColumns(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
+  using C = Compute<T>;
+  const Columns<T> columns(tile);
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    const RowGrad& grad = grads[r];
+    C& factor = columns.Factors()[r];
+    factor = grad.kind == RowGrad::kSoftmax ? PlainFactor<C>(grad) : C(0);
+    columns.Marks()[r] = static_cast<C>(grad.label_value);
+    if (HWY_LIKELY(factor != C(0))) continue;
+    C staged[kMostColumnClasses];
+    for (int64_t j = 0; j < tile.classes; ++j) staged[j] = columns.At(r, j);
+    factor = PrepareStaged(states[r], grad, staged, tile.classes);
+    for (int64_t j = 0; j < tile.classes; ++j) columns.At(r, j) = staged[j];
+    if (grad.kind != RowGrad::kSoftmax) columns.Marks()[r] = staged[0];
+  }
+  columns.Write(static_cast<T*>(out.data), out.class_stride, out.stream);
+}
+
+// Elements of rows that lie behind each other, times their rows' factors, but for those that are final already.
+template <class C>
+class RowProducts {
+ public:
+  RowProducts(C* stage, int64_t rows, int64_t classes) : stage_(stage), classes_(classes) {
+    inverse_ = (uint64_t{1} << 32) / static_cast<uint64_t>(classes) + 1;  // i * inverse_ >> 32 is the row of element i
+    std::memset(final_, 0, static_cast<size_t>(rows * classes) + kSlack);
+    std::fill(factors_ + rows, factors_ + rows + LanesOf<C>(), C(0));
+    if (classes >= LanesOf<C>()) return;
+    for (int64_t i = 0; i < 2 * LanesOf<C>(); i += classes) {
+      for (int64_t j = 0; j < classes; ++j) rows_[i + j] = static_cast<Index>(i / classes);
+    }
+  }
+
+  C* Factors() { return factors_; }
+  HWY_INLINE void SetMark(int64_t row, int64_t label, C mark) {
+    const int64_t i = row * classes_ + label;
+    stage_[i] = mark;
+    final_[i] = 1;
+  }
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    const int64_t row = static_cast<int64_t>(static_cast<uint64_t>(i) * inverse_ >> 32);
+    const int64_t begin = i - row * classes_;
+    const C* const from = factors_ + row;
+    hn::Vec<D> factor;
+    if (classes_ >= LanesOf<C>()) {
+      const auto is_here = hn::FirstN(d, static_cast<size_t>(classes_ - begin));
+      factor = hn::IfThenElse(is_here, hn::Set(d, from[0]), hn::Set(d, from[1]));
+    } else {
+      const hn::RebindToSigned<D> di;
+      factor = hn::TableLookupLanes(hn::LoadU(d, from), hn::IndicesFromVec(d, hn::LoadU(di, rows_ + begin)));
+    }
+    return hn::IfThenElse(IsFinal(d, final_ + i), x, hn::Mul(x, factor));
+  }
+
+ private:
+  using Index = hwy::MakeSigned<C>;
+  static constexpr int64_t kElements = 2 * kStageBytes / static_cast<int64_t>(sizeof(C));
+  static constexpr size_t kSlack = HWY_MAX_BYTES / sizeof(C);
+
+  template <class D>
+  static HWY_INLINE hn::Mask<D> IsFinal(D d, const uint8_t* from) {
+    const hn::Rebind<uint32_t, D> du32;
+    const hn::RebindToUnsigned<D> du;
+    const auto flags = hn::PromoteTo(du32, hn::LoadU(hn::Rebind<uint8_t, D>(), from));
+    if constexpr (sizeof(C) == sizeof(float))
+      return hn::RebindMask(d, hn::Ne(flags, hn::Zero(du)));
+    else
+      return hn::RebindMask(d, hn::Ne(hn::PromoteTo(du, flags), hn::Zero(du)));
+  }
+
+  C* const stage_;
+  const int64_t classes_;
+  uint64_t inverse_;
+  C factors_[kPlainTileRows + LanesOf<C>()];
+  Index rows_[3 * LanesOf<C>()];
+  uint8_t final_[static_cast<size_t>(kElements) + kSlack];
+};
+
+template <class T>
+bool IsTogether(const Tile& tile, const GradientTile& out) {
+  return tile.classes < kOwnLoop && out.stride == tile.classes && !out.has_offsets && out.targets.data == nullptr;
+}
+
+// Rows whose elements are more than products, or are not written as one.
+template <class T, class Plan>
+void WriteSingly(const Tile& tile, const GradientTile& out, const Plan& plan) {
+  using C = Compute<T>;
+  C* const stage = static_cast<C*>(tile.stage);
+  const int64_t classes = tile.classes;
+  // What goes past the cache is whole before it does: half a line is slow to write, and one that has left, to write
+  // into. (65536 x 256 f32: 16.7 ms where marks came behind.) Rows that share lines go in one piece.
+  const bool is_joined = out.stream && out.stride == classes;
+  T* const gradient = static_cast<T*>(out.data);
+  // Meanwhile the next tile's logits come, so that the memory does not idle.
+  const T* const next =
+      static_cast<const T*>(tile.logits) + tile.rows * tile.stride - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    C* const staged = stage + r * classes;
+    const RowWrite<C> write = plan(r, staged);
+    const Times<C> product = {write.factor, write.offset};
+    if (out.stream) {
+      WithTargets<T>(product, out.targets, r, classes, write.target,
+                     [&](const auto& element) { Map(staged, classes, element, staged); });
+      if (write.has_mark) staged[tile.labels[r]] = static_cast<C>(write.mark);
+      if (!is_joined) MapOut(staged, classes, Itself(), gradient + r * out.stride, true, next + r * tile.stride);
+    } else {
+      WithTargets<T>(product, out.targets, r, classes, write.target, [&](const auto& element) {
+        MapOut(staged, classes, element, gradient + r * out.stride, false, next + r * tile.stride);
+      });
+      if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
+    }
+  }
+  if (is_joined) MapOut(stage, tile.rows * classes, Itself(), gradient, true, next);
+}
+
+// Rows that are products only: one dense loop, however few classes they have. fill(factors and marks).
+template <class T, class Fill>
+void WriteTogether(const Tile& tile, const GradientTile& out, const Fill& fill) {
+  using C = Compute<T>;
+  const int64_t n = tile.rows * tile.classes;
+  C* const stage = static_cast<C*>(tile.stage);
+  RowProducts<C> products(stage, tile.rows, tile.classes);
+  fill(products);
+  const T* const next = static_cast<const T*>(tile.logits) + n - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
+  MapOut(stage, n, products, static_cast<T*>(out.data), out.stream, next);
+}
+
+template <class T>
+void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out) {
+  using C = Compute<T>;
+  if (tile.class_stride != 1) {
+    WriteColumns<T>(tile, states, grads, out);
+    return;
+  }
+  const auto plan = [&](int64_t r, C* staged) { return PlanWrite(states[r], grads[r], staged, tile.classes); };
+  if (!IsTogether<T>(tile, out)) {
+    WriteSingly<T>(tile, out, plan);
+  } else {
+    WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
+      for (int64_t r = 0; r < tile.rows; ++r) {
+        const RowWrite<C> write = plan(r, static_cast<C*>(tile.stage) + r * tile.classes);
+        products.Factors()[r] = write.factor;
+        if (write.has_mark) products.SetMark(r, tile.labels[r], static_cast<C>(write.mark));
+      }
+    });
+  }
+  if (out.stream) hwy::FlushStream();
+}
+
+// The stage of rows that are not read holds zeros.
+template <class T>
+void WritePlain(const Tile& tile, const double* factors, const double* marks, const GradientTile& out) {
+  using C = Compute<T>;
+  if (tile.class_stride == 1) {
+    if (!IsTogether<T>(tile, out)) {
+      WriteSingly<T>(tile, out, [&](int64_t r, C*) {
+        const bool is_read = tile.labels[r] != kSkipRow;
+        return RowWrite<C>{is_read ? static_cast<C>(factors[r]) : C(1), C(0), 0.0, marks[r], is_read};
+      });
+    } else {
+      WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
+        const int64_t* const labels = tile.labels;
+        const int64_t rows = tile.rows;
+        std::transform(factors, factors + rows, products.Factors(), [](double x) { return static_cast<C>(x); });
+        for (int64_t r = 0; r < rows; ++r) {
+          if (labels[r] == kSkipRow) {
+            products.Factors()[r] = C(0);  // a negative one would make -0
+          } else {
+            products.SetMark(r, labels[r], static_cast<C>(marks[r]));
+          }
+        }
+      });
+    }
+    if (out.stream) hwy::FlushStream();
+    return;
+  }
+  const Columns<T> columns(tile);
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    columns.Factors()[r] = tile.labels[r] == kSkipRow ? C(0) : static_cast<C>(factors[r]);
+    columns.Marks()[r] = static_cast<C>(marks[r]);
+  }
+  columns.Write(static_cast<T*>(out.data), out.class_stride, out.stream);
+}
+
+// The gradient of a slice but for its label, where it cannot be made from kept exponentials.
+template <class T, class Scaling>
+void WriteClasses(const Slice& slice, const RowGrad& grad, const Scaling& scaling, Compute<T> plain_factor, T* to,
+                  bool stream) {
+  using C = Compute<T>;
+  const T* const x = static_cast<const T*>(slice.logits);
+  if (grad.kind != RowGrad::kSoftmax) {
+    const Constant<C> constant = {grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>()};
+    Map(to, slice.classes, constant, to);
+  } else if (plain_factor != C(0)) {
+    const PlainGrad<T, Scaling> gradient = {plain_factor, static_cast<C>(grad.offset), scaling};
+    WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
+                   [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
+  } else {
+    const CarefulExp<C, Scaling> exp = {scaling.ToLogit(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad),
+                                        scaling};
+    const CarefulGrad<C, Scaling> gradient = {exp, static_cast<C>(grad.scale / grad.total),
+                                              static_cast<C>(grad.offset)};
+    WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
+                   [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
+  }
+}
+
+template <class T>
+void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream, PendingWrite* pending) {
+  using C = Compute<T>;
+  T* const to = static_cast<T*>(out);
+  const bool has_label = grad.kind == RowGrad::kSoftmax && slice.label >= 0 && slice.label < slice.classes;
+  *pending = PendingWrite{slice.stage, to, 0, 0.0, grad.offset, nullptr, grad.label_value, stream};
+  if (has_label) pending->label_out = to + slice.label;
+  const C factor = grad.kind == RowGrad::kSoftmax ? PlainFactor<C>(grad) : C(0);
+  if (!slice.keeps_stage || factor == C(0)) {
+    WithScale<T>(slice.scale, [&](const auto& scaling) { WriteClasses(slice, grad, scaling, factor, to, stream); });
+    return;
+  }
+  if (slice.targets.data != nullptr) {
+    WithTargets<T>(
+        Times<C>{factor, static_cast<C>(grad.offset)}, slice.targets, 0, slice.classes, grad.target,
+        [&](const auto& element) { MapOut(static_cast<const C*>(slice.stage), slice.classes, element, to, stream); });
+    return;
+  }
+  // Up to the first aligned element now, so that the rest can bypass the cache.
+  const int64_t head = std::min(slice.classes, stream ? ElementsToAlignment(to) : 0);
+  const C* const staged = static_cast<const C*>(slice.stage);
+  const Times<C> gradient = {factor, static_cast<C>(grad.offset)};
+  Map(staged, head, gradient, to);
+  pending->stage = staged + head;
+  pending->out = to + head;
+  pending->left = slice.classes - head;
+  pending->factor = static_cast<double>(factor);
+}
+
+template <class T>
+void FinishWrite(PendingWrite* pending) {
+  using C = Compute<T>;
+  if (pending->left > 0) {
+    const Times<C> gradient = {static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
+    MapOut(static_cast<const C*>(pending->stage), pending->left, gradient, static_cast<T*>(pending->out),
+           pending->stream);
+    pending->left = 0;
+  }
+  if (pending->stream) hwy::FlushStream();
+  if (pending->label_out != nullptr) NarrowOne(pending->label_value, static_cast<T*>(pending->label_out));
+  pending->label_out = nullptr;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#endif  // XENT_SIMD_GRADIENT_INL_H_
