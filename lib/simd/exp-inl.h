@@ -108,8 +108,9 @@ inline double Unbiased(double sum) {
 // 1/2 joins alone and last, so that its binade is rounded in once.
 template <class D>
 HWY_INLINE hn::Vec<D> ExpTail(D d, hn::Vec<D> r, hn::Vec<D> r2) {
-  const auto pair = [d, r](int k)
-                        HWY_ATTR { return hn::MulAdd(hn::Set(d, kExpTailF64[k + 1]), r, hn::Set(d, kExpTailF64[k])); };
+  const auto pair = [d, r](int k) XENT_LAMBDA {
+    return hn::MulAdd(hn::Set(d, kExpTailF64[k + 1]), r, hn::Set(d, kExpTailF64[k]));
+  };
   const auto r4 = hn::Mul(r2, r2);
   const auto low = hn::MulAdd(pair(2), r2, pair(0));
   const auto middle = hn::MulAdd(pair(6), r2, pair(4));
@@ -166,6 +167,11 @@ HWY_INLINE hn::Vec<D> Eighths(D d, hn::Vec<D> shifted) {
 #endif
 }
 
+template <class D, int kCount>
+HWY_INLINE hn::Pack<D, kCount> Eighths(hn::PackTag<D, kCount>, const hn::Pack<D, kCount>& shifted) {
+  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return Eighths(D(), shifted.at[i]); });
+}
+
 // e^r * 2^n, n in the low bits of `shifted`. The result must be a normal number.
 template <class D>
 HWY_INLINE hn::Vec<D> ExpScaled(D d, const Reduced<D>& reduced, hn::Vec<D> shifted) {
@@ -199,6 +205,16 @@ alignas(64) constexpr uint64_t kEighthsF64[] = {0x3ff0000000000000ull, 0x3fef72b
                                                 0x3feebfdad5362a27ull, 0x3feea09e667f3bcdull, 0x3feeace5422aa0dbull,
                                                 0x3feee89f995ad3adull, 0x3fef5818dcfba487ull};
 
+template <class DU>
+HWY_INLINE hn::Vec<DU> EighthsF64(DU du, hn::Vec<DU> index) {
+  return hn::TableLookupLanes(hn::Load(du, kEighthsF64), hn::IndicesFromVec(du, index));
+}
+
+template <class DU, int kCount>
+HWY_INLINE hn::Pack<DU, kCount> EighthsF64(hn::PackTag<DU, kCount>, const hn::Pack<DU, kCount>& index) {
+  return hn::MakePack<DU, kCount>([&](int i) XENT_LAMBDA { return EighthsF64(DU(), index.at[i]); });
+}
+
 template <class D>
 HWY_INLINE PowerAndFraction<D> ShortExp(D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
@@ -208,12 +224,12 @@ HWY_INLINE PowerAndFraction<D> ShortExp(D d, hn::Vec<D> x) {
   const auto high = hn::NegMulAdd(n, hn::Set(d, kExpLn2F64[0]), x);
   const auto r = hn::NegMulAdd(n, hn::Set(d, kExpLn2F64[1]), high);
   const auto r2 = hn::Mul(r, r);
-  const auto pair = [d, r](int k) HWY_ATTR {
+  const auto pair = [d, r](int k) XENT_LAMBDA {
     return hn::MulAdd(hn::Set(d, kEighthsTailF64[k + 1]), r, hn::Set(d, kEighthsTailF64[k]));
   };
   const auto tail = hn::MulAdd(hn::MulAdd(pair(4), r2, pair(2)), r2, pair(0));
   const auto bits = hn::BitCast(du, shifted);
-  const auto eighths = hn::TableLookupLanes(hn::Load(du, kEighthsF64), hn::IndicesFromVec(du, bits));
+  const auto eighths = EighthsF64(du, bits);
   return {hn::BitCast(d, hn::Add(eighths, hn::ShiftLeft<49>(bits))), hn::MulAdd(tail, r2, r)};
 }
 #else
@@ -365,13 +381,16 @@ HWY_INLINE hn::Vec<D> ClampForExp(D d, hn::Vec<D> x) {
 
 // f64: 0.61 ULP (x = 0x1.630c1fa96506ep-2; 0.63 without fused multiply-add). f32: correctly rounded.
 struct Exp {
+  template <class C>
+  static constexpr int kTogether = 2;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
       const auto e = ExpParts(d, x);
       return ExpSpecials(d, x, AddBits(d, hn::Add(e.mantissa.high, e.mantissa.low), e.exponent));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR { return ExpInDoubles(dd, wide); };
+      const auto core = [](auto dd, auto wide) XENT_LAMBDA { return ExpInDoubles(dd, wide); };
       return KeepNaN(d, x, InDoubles(d, ClampForExp(d, x), core));
     }
   }
@@ -382,6 +401,9 @@ constexpr float kStubbornExpm1[] = {0x1.84a5bap-4f, 0x1.97aed6p-4f};
 
 // f64: 0.94 ULP (x = 0x1.6597034644ebep-2; 1.01 without fused multiply-add). f32: correctly rounded.
 struct Expm1 {
+  template <class C>
+  static constexpr int kTogether = 2;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
@@ -398,7 +420,7 @@ struct Expm1 {
       const auto y = AddBits(d, hn::Add(v.high, hn::Add(v.low, base_low)), n);
       return ExpSpecials(d, x, tiny.PutBack(y));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR { return Expm1InDoubles(dd, wide); };
+      const auto core = [](auto dd, auto wide) XENT_LAMBDA { return Expm1InDoubles(dd, wide); };
       const auto y = WithSignOf(d, InDoubles(d, ClampForExp(d, x), core), x);
       const auto is_stubborn = hn::Eq(x, hn::Set(d, kStubbornExpm1[0]));
       return KeepNaN(d, x, hn::IfThenElse(is_stubborn, hn::Set(d, kStubbornExpm1[1]), y));

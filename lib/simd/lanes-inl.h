@@ -15,6 +15,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "lib/simd/packs-inl.h"
+
 #ifdef __FAST_MATH__
 #error "The library's accuracy and its equal bits rest on IEEE arithmetic: build it without -ffast-math."
 #endif
@@ -22,7 +24,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
 struct BF16 {
   uint16_t bits;
@@ -103,6 +104,12 @@ HWY_INLINE hn::Vec<D> FromStorage(D d, const T* from) {
   } else {
     return WidenWords(d, hn::LoadU(hn::Rebind<uint16_t, D>(), &from->bits), from);
   }
+}
+
+template <class D, int kCount, class T>
+HWY_INLINE hn::Pack<D, kCount> FromStorage(hn::PackTag<D, kCount>, const T* from) {
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+  return hn::MakePack<D, kCount>([from](int i) XENT_LAMBDA { return FromStorage(D(), from + i * kLanes); });
 }
 
 // Lane l if bit l is set.
@@ -213,6 +220,19 @@ HWY_INLINE void ToStorage(hn::Vec<D> value, D d, F16* to) {
   }
 }
 
+// The same of a vector or a pack.
+template <bool kStream, class D, class T>
+HWY_INLINE void Store(hn::Vec<D> values, D d, T* to) {
+  ToStorage<kStream>(values, d, to);
+}
+
+template <bool kStream, class D, int kCount, class T>
+HWY_INLINE void Store(const hn::Pack<D, kCount>& values, hn::PackTag<D, kCount>, T* to) {
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+  HWY_UNROLL(8)
+  for (int i = 0; i < kCount; ++i) ToStorage<kStream>(values.at[i], D(), to + i * kLanes);
+}
+
 // One element, by the same conversions.
 template <class T>
 HWY_INLINE double WidenOne(const T* from) {
@@ -226,21 +246,39 @@ HWY_INLINE void NarrowOne(double value, T* to) {
   ToStorage(hn::Set(d, static_cast<Compute<T>>(value)), d, to);
 }
 
-// f of f32 lanes in f64: function(tag of f64 lanes, lanes), narrowed with one rounding.
+// f of f32 lanes in f64: function(tag of f64 lanes, lanes), narrowed with one rounding. Both halves take each step
+// together.
+#if HWY_TARGET == HWY_SCALAR
+// Not by DemoteTo: it makes the largest number of infinity.
 template <class D, class Function>
 HWY_INLINE hn::Vec<D> InDoubles(D d, hn::Vec<D> x, const Function& function) {
-#if HWY_TARGET == HWY_SCALAR
-  // Not by DemoteTo: it makes the largest number of infinity.
   const hn::Rebind<double, D> dd;
   return hn::Set(d, static_cast<float>(hn::GetLane(function(dd, hn::PromoteTo(dd, x)))));
-#else
-  const hn::Half<D> half;
-  const hn::Rebind<double, hn::Half<D>> dd;
-  const auto low = function(dd, hn::PromoteTo(dd, hn::LowerHalf(half, x)));
-  const auto high = function(dd, hn::PromoteTo(dd, hn::UpperHalf(half, x)));
-  return hn::Combine(d, hn::DemoteTo(half, high), hn::DemoteTo(half, low));
-#endif
 }
+#else
+template <class D, int kCount, class Function>
+HWY_INLINE hn::Pack<D, kCount> InDoubles(hn::PackTag<D, kCount>, const hn::Pack<D, kCount>& x,
+                                         const Function& function) {
+  const D d;
+  const hn::Half<D> half;
+  using Wide = hn::Rebind<double, hn::Half<D>>;
+  const auto wide = hn::MakePack<Wide, 2 * kCount>([&](int i) XENT_LAMBDA {
+    const auto lanes = x.at[i / 2];
+    return hn::PromoteTo(Wide(), i % 2 == 0 ? hn::LowerHalf(half, lanes) : hn::UpperHalf(half, lanes));
+  });
+  const auto y = function(hn::PackTag<Wide, 2 * kCount>(), wide);
+  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA {
+    return hn::Combine(d, hn::DemoteTo(half, y.at[2 * i + 1]), hn::DemoteTo(half, y.at[2 * i]));
+  });
+}
+
+template <class D, class Function>
+HWY_INLINE hn::Vec<D> InDoubles(D, hn::Vec<D> x, const Function& function) {
+  hn::Pack<D, 1> pack;
+  pack.at[0] = x;
+  return InDoubles(hn::PackTag<D, 1>(), pack, function).at[0];
+}
+#endif
 
 // NaN results are always this one.
 template <class C>

@@ -63,8 +63,9 @@ HWY_INLINE hn::Vec<D> LogMantissa(D d, hn::Vec<hn::RebindToUnsigned<D>> biased, 
 
 template <class D>
 HWY_INLINE hn::Vec<D> LogTail(D d, hn::Vec<D> z) {
-  const auto pair = [d, z](int k)
-                        HWY_ATTR { return hn::MulAdd(hn::Set(d, kLogTailF64[k + 1]), z, hn::Set(d, kLogTailF64[k])); };
+  const auto pair = [d, z](int k) XENT_LAMBDA {
+    return hn::MulAdd(hn::Set(d, kLogTailF64[k + 1]), z, hn::Set(d, kLogTailF64[k]));
+  };
   const auto z2 = hn::Mul(z, z);
   const auto high = hn::MulAdd(hn::Set(d, kLogTailF64[6]), z2, pair(4));
   return hn::MulAdd(z2, hn::MulAdd(z2, high, pair(2)), pair(0));
@@ -137,7 +138,7 @@ HWY_INLINE hn::Vec<D> ShortLogOnePlus(D d, hn::Vec<D> x) {
   const auto exponent = hn::And(biased, hn::Set(du, 0xFFFull << 52));
   const auto inverse = hn::BitCast(d, hn::Sub(hn::Set(du, 2047ull << 52), exponent));  // 2^-k
   const auto f = hn::MulAdd(x, inverse, hn::Sub(inverse, one));
-  const auto pair = [d, f](int k) HWY_ATTR {
+  const auto pair = [d, f](int k) XENT_LAMBDA {
     return hn::MulAdd(hn::Set(d, kShortLog1pTail[k + 1]), f, hn::Set(d, kShortLog1pTail[k]));
   };
   const auto f2 = hn::Mul(f, f);
@@ -195,6 +196,9 @@ HWY_INLINE hn::Vec<D> LogSpecials(D d, hn::Vec<D> x, hn::Vec<D> y) {
 
 // f64: 0.64 ULP (x = 0x1.63db56a801133p+0; 0.72 without fused multiply-add). f32: correctly rounded.
 struct Log {
+  template <class C>
+  static constexpr int kTogether = 2;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
@@ -209,7 +213,7 @@ struct Log {
       const auto y = LogOfParts(d, hn::Sub(LogMantissa(d, biased), hn::Set(d, 1.0)), k);
       return LogSpecials(d, x, hn::Add(y.high, y.low));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR {
+      const auto core = [](auto dd, auto wide) XENT_LAMBDA {
         const auto biased = BiasedForLog(dd, wide, kShortLogLowBits);
         const auto f = hn::Sub(LogMantissa(dd, biased, kShortLogLowBits), hn::Set(dd, 1.0));
         return ShortLogOfParts(dd, f, LogExponent(dd, biased));
@@ -221,6 +225,9 @@ struct Log {
 
 // f64: 0.69 ULP (x = 0x1.951ff3d6f59c5p-2; 0.75 without fused multiply-add). f32: correctly rounded.
 struct Log1p {
+  template <class C>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 4;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     const auto one = hn::Set(d, Lane<D>(1));
@@ -242,7 +249,7 @@ struct Log1p {
       const auto y = LogOfParts(d, f, LogExponent(d, biased));
       return LogSpecials(d, u, tiny.PutBack(hn::Add(y.high, hn::Add(y.low, LogStep<D>(f, f_low)))));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR {
+      const auto core = [](auto dd, auto wide) XENT_LAMBDA {
         const hn::RebindToUnsigned<decltype(dd)> du;
         const auto wide_one = hn::Set(dd, 1.0);
         const auto biased = BiasedForLog(dd, hn::Add(wide_one, wide), kShortLogLowBits);

@@ -56,6 +56,9 @@ constexpr double kNegligibleExponent = -40.0;
 
 // f64: 0.60 ULP (x = -0x1.2e3650d21140ap+5; 0.63 without fused multiply-add). f32: correctly rounded.
 struct Sigmoid {
+  template <class C>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 4;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     const auto minus = MinusMagnitude(d, x);
@@ -71,7 +74,7 @@ struct Sigmoid {
       const auto far = hn::IfThenElse(is_positive, one, AddBits(d, v.high, e.exponent));
       return KeepNaN(d, x, hn::IfThenElse(is_far, far, near));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR {
+      const auto core = [](auto dd, auto wide) XENT_LAMBDA {
         const auto one = hn::Set(dd, 1.0);
         const auto e = ExpInDoubles(dd, MinusMagnitude(dd, wide));
         const auto numerator = hn::IfThenElse(hn::Lt(wide, hn::Zero(dd)), e, one);
@@ -90,6 +93,9 @@ struct Sigmoid {
 // max(x, 0) + log1p(e^-|x|). f64: 0.73 ULP (x = -0x1.d87f26ca03225p-1; 0.80 without fused multiply-add). f32: correctly
 // rounded.
 struct Softplus {
+  template <class C>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 4;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     const auto minus = MinusMagnitude(d, x);
@@ -118,12 +124,12 @@ struct Softplus {
       const auto far = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), whole, x);
       return KeepNaN(d, x, hn::IfThenElse(is_far, far, near));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR {
+      const auto core = [](auto dd, auto wide) XENT_LAMBDA {
         const auto e = ExpInDoubles(dd, hn::Max(MinusMagnitude(dd, wide), hn::Set(dd, -104.0)));
         const auto c = hn::Set(dd, kLog1pRatio[0]);
         const auto s = hn::Div(e, hn::MulAdd(e, hn::Set(dd, kLog1pRatio[0] / 2), c));
         const auto z = hn::Max(hn::Mul(s, s), hn::Set(dd, 0x1p-128));  // z^4 must not become subnormal
-        const auto pair = [dd, z](int k) HWY_ATTR {
+        const auto pair = [dd, z](int k) XENT_LAMBDA {
           return hn::MulAdd(hn::Set(dd, kLog1pRatio[k + 1]), z, hn::Set(dd, kLog1pRatio[k]));
         };
         const auto z2 = hn::Mul(z, z);
@@ -140,6 +146,9 @@ struct Softplus {
 
 // -softplus(-x).
 struct LogSigmoid {
+  template <class C>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 4;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
     return KeepNaN(d, x, hn::Neg(Softplus()(d, hn::Neg(x), i)));
@@ -149,6 +158,9 @@ struct LogSigmoid {
 // With expm1(-2 |x|) = v 2^n: -v / (2 2^-n + v). f64: 0.80 ULP (x = 0x1.0064e9b639d77p-3; without fused multiply-add
 // too). f32: correctly rounded.
 struct Tanh {
+  template <class C>
+  static constexpr int kTogether = 2;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     if constexpr (sizeof(Lane<D>) == sizeof(double)) {
@@ -161,13 +173,13 @@ struct Tanh {
       const auto inverse = InversePower(d, hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted)));
       const auto base = hn::Sub(one, inverse);
       const auto base_low = hn::Sub(one, hn::Add(base, inverse));  // counts for n <= -54
-      auto v = AddExpm1(d, base, reduced);
-      v = Rounded(Parts<D>{v.high, hn::Add(v.low, base_low)});
+      const auto sum = AddExpm1(d, base, reduced);
+      const auto v = Rounded(Parts<D>{sum.high, hn::Add(sum.low, base_low)});
       const Parts<D> numerator = {hn::Neg(v.high), hn::Neg(v.low)};
       const auto y = WithSignOf(d, Quotient(d, numerator, hn::Add(inverse, inverse), v), x);
       return KeepNaN(d, x, tiny.PutBack(y));
     } else {
-      const auto core = [](auto dd, auto wide) HWY_ATTR {
+      const auto core = [](auto dd, auto wide) XENT_LAMBDA {
         const auto u = Expm1InDoubles(dd, hn::Add(wide, wide));
         return hn::Div(u, hn::Add(hn::Set(dd, 2.0), u));
       };
@@ -216,7 +228,7 @@ struct Logistic {
 
   // log(1 + e) for e in [0, 1]. f32.
   static HWY_INLINE hn::Vec<D> Log1pOfFraction(D d, hn::Vec<D> e) {
-    const auto pair = [d, e](int k) HWY_ATTR {
+    const auto pair = [d, e](int k) XENT_LAMBDA {
       return hn::MulAdd(hn::Set(d, kLog1pTailF32[k + 1]), e, hn::Set(d, kLog1pTailF32[k]));
     };
     const auto e2 = hn::Mul(e, e);

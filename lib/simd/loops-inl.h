@@ -259,6 +259,40 @@ HWY_INLINE auto ApplyToStep(const T* from, int64_t index, Op& op) {
   };
 }
 
+// How many vectors of type C an operation takes together, as a pack: as many as it says, where there are registers for
+// it, or one.
+template <class Op, class C, class = void>
+struct Together {
+  static constexpr int kVectors = 1;
+};
+template <class Op, class C>
+struct Together<Op, C, std::void_t<decltype(Op::template kTogether<C>)>> {
+  static constexpr int kVectors = HWY_CAP_GE512 ? Op::template kTogether<C> : 1;
+};
+
+// A pack as a step: a function of the vector's index. (No lambda: what the compiler makes to copy one lacks the
+// instruction set.)
+template <class D, int kCount>
+struct VectorsOf {
+  HWY_INLINE explicit VectorsOf(const hn::Pack<D, kCount>& of) : pack(of) {}
+  HWY_INLINE hn::Vec<D> operator()(int64_t v) const { return pack.at[v]; }
+
+  hn::Pack<D, kCount> pack;
+};
+
+// The same as ApplyToStep, at once if the operation takes that many vectors.
+template <class T, class Op>
+HWY_INLINE auto ApplyToWholeStep(const T* from, int64_t index, Op& op) {
+  using C = Compute<T>;
+  constexpr int kVectors = static_cast<int>(kStepVectors<C>);
+  if constexpr (Together<Op, C>::kVectors >= kVectors) {
+    const hn::PackTag<Tag<C>, kVectors> d;
+    return VectorsOf<Tag<C>, kVectors>(op(d, FromStorage(d, from), index));
+  } else {
+    return ApplyToStep(from, index, op);
+  }
+}
+
 // The operation that does nothing. Every operation has this form: lanes and the index of the first in, lanes out.
 struct Itself {
   template <class D>
@@ -276,24 +310,28 @@ struct PaddedStep {
 
 #if HWY_CAP_GE512
 
-// The same of the elements that have a bit in `others`; 0 of the rest, or what the sum starts with. Of a cut step only
-// the first `count` are read. Masks made of integers cost next to nothing; a branch for the label's step would be
-// foreseen in no row, and what goes through memory has to wait for small stores.
-template <bool kCut, class T, class Op>
-HWY_INLINE auto ApplyToOthers(const T* from, int64_t index, int64_t count, uint64_t others, Compute<T> otherwise,
-                              Op& op) {
+// `at`, which must outlive it, for elements that have a bit in `others`; `otherwise`, what the sum starts with, of the
+// rest. Masks made of integers cost next to nothing; a branch for the label's step would be foreseen in no row, and
+// what goes through memory has to wait for small stores.
+template <class C, class StepAt>
+HWY_INLINE auto OfOthers(const StepAt& at, uint64_t others, C otherwise) {
+  return [&at, others, otherwise](int64_t v) XENT_LAMBDA {
+    const Tag<C> d;
+    const auto mask = MaskFromBits(d, others >> (v * LanesOf<C>()));
+    const auto lanes = at(v);
+    return otherwise == C(0) ? hn::IfThenElseZero(mask, lanes) : hn::IfThenElse(mask, lanes, hn::Set(d, otherwise));
+  };
+}
+
+// ApplyToStep for a cut step, of which only the first `count` elements are read; the others must be masked.
+template <class T, class Op>
+HWY_INLINE auto ApplyToCutStep(const T* from, int64_t index, int64_t count, Op& op) {
   using C = Compute<T>;
   return [=, &op](int64_t v) HWY_ATTR {
     const Tag<C> d;
     const int64_t i = v * LanesOf<C>();
-    if (kCut && i >= count) return hn::Set(d, otherwise);
-    const auto mask = MaskFromBits(d, others >> i);
-    const auto x = [&]() HWY_ATTR {
-      if constexpr (kCut) return PartFromStorage(d, std::max<int64_t>(count - i, 0), from + i);
-      return FromStorage(d, from + i);
-    }();
-    const auto lanes = op(d, x, index + i);
-    return otherwise == C(0) ? hn::IfThenElseZero(mask, lanes) : hn::IfThenElse(mask, lanes, hn::Set(d, otherwise));
+    if (i >= count) return hn::Zero(d);
+    return op(d, PartFromStorage(d, count - i, from + i), index + i);
   };
 }
 
@@ -323,15 +361,18 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& 
   constexpr C kNone = Accumulator::kIdentity;
   int64_t i = 0;
   if (label >= 0 && label < n) {
-    for (; i + kStep <= n; i += kStep) add(i, ApplyToOthers<false>(x + i, i, kStep, AllBut(label - i), kNone, op));
+    for (; i + kStep <= n; i += kStep) {
+      add(i, OfOthers<C>(ApplyToWholeStep(x + i, i, op), AllBut(label - i), kNone));
+    }
   } else {
     label = -1;
-    for (; i + kStep <= n; i += kStep) add(i, ApplyToStep(x + i, i, op));
+    for (; i + kStep <= n; i += kStep) add(i, ApplyToWholeStep(x + i, i, op));
   }
   if (i == n) return;
   const int64_t count = n - i;
   const uint64_t others = AllBut(label - i) & ((uint64_t{1} << count) - 1);
-  const auto at = ApplyToOthers<true>(x + i, i, count, others, kNone, op);
+  const auto cut = ApplyToCutStep(x + i, i, count, op);
+  const auto at = OfOthers<C>(cut, others, kNone);
   accumulator.Add([&](int64_t v) HWY_ATTR {
     const auto lanes = at(v);
     if constexpr (kKeep) {
@@ -387,9 +428,18 @@ template <bool kStream, class T, class U, class Op, class Ahead>
 HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out, const Ahead* ahead) {
   using C = Compute<T>;
   PrefetchAhead<kMapStep>(ahead + i);
-  const auto at = ApplyToStep(x + i, i, op);
-  HWY_UNROLL(2)
-  for (int64_t v = 0; v < kMapVectors<C>; ++v) ToStorage<kStream>(at(v), Tag<C>(), out + i + v * LanesOf<C>());
+  constexpr int kVectors = std::min(Together<Op, C>::kVectors, static_cast<int>(kMapVectors<C>));
+  if constexpr (kVectors > 1) {
+    const hn::PackTag<Tag<C>, kVectors> d;
+    HWY_UNROLL(4)
+    for (int64_t e = i; e < i + kMapStep; e += kVectors * LanesOf<C>()) {
+      Store<kStream>(op(d, FromStorage(d, x + e), e), d, out + e);
+    }
+  } else {
+    const auto at = ApplyToStep(x + i, i, op);
+    HWY_UNROLL(2)
+    for (int64_t v = 0; v < kMapVectors<C>; ++v) ToStorage<kStream>(at(v), Tag<C>(), out + i + v * LanesOf<C>());
+  }
 }
 
 // kMapStep elements at most.

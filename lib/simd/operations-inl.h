@@ -27,6 +27,14 @@ HWY_INLINE hn::Vec<D> OrXor(D, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
   return hn::Or(a, hn::Xor(b, c));
 }
 
+template <class D, int kCount>
+HWY_INLINE hn::Vec<D> OrXor(hn::PackTag<D, kCount>, hn::Vec<D> a, const hn::Pack<D, kCount>& b,
+                            const hn::Pack<D, kCount>& c) {
+  HWY_UNROLL(8)
+  for (int i = 0; i < kCount; ++i) a = OrXor(D(), a, b.at[i], c.at[i]);
+  return a;
+}
+
 // What stands between a logit x and the exponent z that a row is made of. Reduce: z as n ln 2 + remainder. For the
 // careful plan z - anchor is Reduce of x less ToLogit(anchor), and of what that difference lost.
 template <class T>
@@ -124,6 +132,8 @@ RowState PlainState(double sum, double low) {
 template <class T, class Scaling = Unscaled<T>, bool kMasked = false>
 struct PlainExp {
   using C = Compute<T>;
+  template <class>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 4 : 1;
 
   // Constructors that make vectors are written out: implicit ones are compiled without the instruction set.
   HWY_INLINE explicit PlainExp(Scaling of_logits = Scaling())
@@ -134,15 +144,18 @@ struct PlainExp {
     const auto reduced = scaling.Reduce(d, x);
     const hn::RebindToUnsigned<D> du;
     const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent)));
-    const auto bits = hn::BitCast(du, reduced.shifted);
-    const auto e = ExpScaled(d, reduced, reduced.shifted);
+    auto bits = hn::BitCast(du, reduced.shifted);
+    auto e = ExpScaled(d, reduced, reduced.shifted);
     if constexpr (kMasked) {
       const auto is_masked = hn::Eq(x, hn::Set(d, -std::numeric_limits<C>::infinity()));
-      const auto distance = sizeof(C) == sizeof(float) ? hn::Xor(bits, base) : hn::Sub(bits, base);
-      range = hn::Or(range, hn::IfThenZeroElse(hn::RebindMask(du, is_masked), distance));
-      return hn::IfThenZeroElse(is_masked, e);
+      bits = hn::IfThenElse(hn::RebindMask(du, is_masked), base, bits);
+      e = hn::IfThenZeroElse(is_masked, e);
     }
-    range = sizeof(C) == sizeof(float) ? OrXor(du, range, bits, base) : hn::Or(range, hn::Sub(bits, base));
+    if constexpr (sizeof(C) == sizeof(float)) {
+      range = OrXor(du, range, bits, base);
+    } else {
+      range = hn::Or(range, hn::Sub(bits, base));
+    }
     return e;
   }
 
@@ -188,9 +201,12 @@ template <bool kStream, class T, class Scaling>
 struct PlainExpAndWrite {
   using C = Compute<T>;
 
+  template <class>
+  static constexpr int kTogether = PlainExp<T, Scaling>::template kTogether<C>;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
-    ToStorage<kStream>(hn::MulSub(hn::LoadU(d, stage + i), hn::Set(d, factor), hn::Set(d, offset)), d, out + i);
+    Store<kStream>(hn::MulSub(FromStorage(d, stage + i), hn::Set(d, factor), hn::Set(d, offset)), d, out + i);
     return exp(d, x, i);
   }
 

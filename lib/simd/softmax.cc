@@ -188,7 +188,7 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
   const int64_t classes = tile.classes;
   if (tile.stride != classes && last - first > 1) return false;
   C* const stage = static_cast<C*>(tile.stage) + (tile.keeps_stage ? first * classes : 0);
-  const auto is_plain = [&](auto exp) HWY_ATTR {
+  const auto is_plain = [&](auto exp) XENT_LAMBDA {
     Map(static_cast<const T*>(tile.logits) + first * tile.stride, (last - first) * classes, exp, stage);
     return exp.InRange();
   };
