@@ -5,8 +5,8 @@
 #include <hwy/highway.h>
 
 #include "lib/kernels.h"
-#include "lib/simd/logistic-inl.h"
 #include "lib/simd/loops-inl.h"
+#include "lib/simd/twofold-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace xent {
@@ -28,8 +28,14 @@ constexpr MapRow MapsOf() {
 }
 
 MapKernel ChooseMap(Function function, Dtype dtype) {
-  static constexpr MapRow kMaps[] = {MapsOf<Exp>(),     MapsOf<Log>(),        MapsOf<Log1p>(),    MapsOf<Expm1>(),
-                                     MapsOf<Sigmoid>(), MapsOf<LogSigmoid>(), MapsOf<Softplus>(), MapsOf<Tanh>()};
+  static constexpr MapRow kMaps[] = {MapsOf<Exp>(),
+                                     MapsOf<ByTwofold<Log>>(),
+                                     MapsOf<ByTwofold<Log1p>>(),
+                                     MapsOf<Expm1>(),
+                                     MapsOf<ByTwofold<Sigmoid>>(),
+                                     MapsOf<ByTwofold<LogSigmoid>>(),
+                                     MapsOf<ByTwofold<Softplus>>(),
+                                     MapsOf<Tanh>()};
   return kMaps[static_cast<int>(function)].of_dtype[static_cast<int>(dtype)];
 }
 

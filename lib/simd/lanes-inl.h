@@ -112,6 +112,23 @@ HWY_INLINE hn::Pack<D, kCount> FromStorage(hn::PackTag<D, kCount>, const T* from
   return hn::MakePack<D, kCount>([from](int i) XENT_LAMBDA { return FromStorage(D(), from + i * kLanes); });
 }
 
+// a | (b ^ c); of packs, for every vector.
+template <class D>
+HWY_INLINE hn::Vec<D> OrXor(D, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (sizeof(a) == 64) return hn::Vec<D>{_mm512_ternarylogic_epi32(a.raw, b.raw, c.raw, 0xF6)};
+#endif
+  return hn::Or(a, hn::Xor(b, c));
+}
+
+template <class D, int kCount>
+HWY_INLINE hn::Vec<D> OrXor(hn::PackTag<D, kCount>, hn::Vec<D> a, const hn::Pack<D, kCount>& b,
+                            const hn::Pack<D, kCount>& c) {
+  HWY_UNROLL(8)
+  for (int i = 0; i < kCount; ++i) a = OrXor(D(), a, b.at[i], c.at[i]);
+  return a;
+}
+
 // Lane l if bit l is set.
 template <class D>
 HWY_INLINE hn::Mask<D> MaskFromBits(D d, uint64_t bits) {

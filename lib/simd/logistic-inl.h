@@ -159,7 +159,7 @@ struct LogSigmoid {
 // too). f32: correctly rounded.
 struct Tanh {
   template <class C>
-  static constexpr int kTogether = 2;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 4 : 2;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {

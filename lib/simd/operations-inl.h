@@ -18,23 +18,6 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
-// a | (b ^ c).
-template <class D>
-HWY_INLINE hn::Vec<D> OrXor(D, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
-#if HWY_TARGET == HWY_AVX3
-  if constexpr (sizeof(a) == 64) return hn::Vec<D>{_mm512_ternarylogic_epi32(a.raw, b.raw, c.raw, 0xF6)};
-#endif
-  return hn::Or(a, hn::Xor(b, c));
-}
-
-template <class D, int kCount>
-HWY_INLINE hn::Vec<D> OrXor(hn::PackTag<D, kCount>, hn::Vec<D> a, const hn::Pack<D, kCount>& b,
-                            const hn::Pack<D, kCount>& c) {
-  HWY_UNROLL(8)
-  for (int i = 0; i < kCount; ++i) a = OrXor(D(), a, b.at[i], c.at[i]);
-  return a;
-}
-
 // What stands between a logit x and the exponent z that a row is made of. Reduce: z as n ln 2 + remainder. For the
 // careful plan z - anchor is Reduce of x less ToLogit(anchor), and of what that difference lost.
 template <class T>

@@ -114,6 +114,12 @@ HWY_INLINE Pack<To, kCount> BitCast(PackTag<To, kCount>, const Pack<D, kCount>& 
   return MakePack<To, kCount>([&](int i) XENT_LAMBDA { return hw::BitCast(To(), a.at[i]); });
 }
 
+using hw::ConvertTo;
+template <class To, class D, int kCount>
+HWY_INLINE Pack<To, kCount> ConvertTo(PackTag<To, kCount>, const Pack<D, kCount>& a) {
+  return MakePack<To, kCount>([&](int i) XENT_LAMBDA { return hw::ConvertTo(To(), a.at[i]); });
+}
+
 using hw::RebindMask;
 template <class To, class D, int kCount>
 HWY_INLINE PackMask<To, kCount> RebindMask(PackTag<To, kCount>, const PackMask<D, kCount>& a) {
@@ -171,6 +177,7 @@ XENT_PACK_OF_2(Div)
 XENT_PACK_OF_2(Min)
 XENT_PACK_OF_2(Max)
 XENT_PACK_OF_2(And)
+XENT_PACK_OF_2(AndNot)
 XENT_PACK_OF_2(Or)
 XENT_PACK_OF_2(Xor)
 XENT_PACK_OF_3(MulAdd)
@@ -183,7 +190,6 @@ XENT_PACK_COMPARISON(Gt)
 XENT_PACK_COMPARISON(Ge)
 XENT_PACK_OF_MASKS(And)
 XENT_PACK_OF_MASKS(Or)
-using hw::AndNot;
 XENT_PACK_OF_MASKS(AndNot)
 XENT_PACK_SELECTION(IfThenElseZero)
 XENT_PACK_SELECTION(IfThenZeroElse)

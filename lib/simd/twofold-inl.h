@@ -1,0 +1,343 @@
+// f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, right to 2^-35.4
+// of itself, and rounds to one and the same float wherever it rounds so with that error added and taken away. A pack in
+// which some lane does not, or is out of reach, is computed in f64 instead; one in thirty is. Sixteen lanes at a time,
+// not eight: half the time of f64. For AVX-512, where one permutation looks up 32 floats; the bits are everybody's,
+// since a result has only one correct rounding.
+//
+// e^x = P (1 + r + w): n = rint(32 x / ln 2), r = x - n ln 2 / 32, P the float nearest to 2^(n/32), w what r^2/2 and
+// higher powers add, and what r and P lack. log(m) = log(1 + r) - log(c), r = m c - 1, c close to 1/m and twelve bits
+// long. log(1 + r) = r - r^2/2 + r^3 (...), the first two terms without a rounding error.
+
+#if defined(XENT_SIMD_TWOFOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef XENT_SIMD_TWOFOLD_INL_H_
+#undef XENT_SIMD_TWOFOLD_INL_H_
+#else
+#define XENT_SIMD_TWOFOLD_INL_H_
+#endif
+
+#include "lib/simd/logistic-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_AVX3
+
+// Made by tools/coefficients.
+constexpr float kTwofoldTurn[] = {0xb17218p-29f, -0x82e308p-57f};
+constexpr float kTwofoldExpTail[] = {0x8p-4f, 0xaaaae4p-26f, 0xaaaacfp-28f};
+alignas(64) constexpr uint32_t kTwofoldPowers[] = {
+    0x3f800000u, 0x3f7ecd87u, 0x3f7daac3u, 0x3f7c980fu, 0x3f7b95c2u, 0x3f7aa43au, 0x3f79c3d3u, 0x3f78f4f0u,
+    0x3f7837f0u, 0x3f778d3au, 0x3f76f532u, 0x3f767043u, 0x3f75fed7u, 0x3f75a15bu, 0x3f75583fu, 0x3f7523f6u,
+    0x3f7504f3u, 0x3f74fbafu, 0x3f7508a4u, 0x3f752c4du, 0x3f75672au, 0x3f75b9beu, 0x3f76248cu, 0x3f76a81eu,
+    0x3f7744fdu, 0x3f77fbb8u, 0x3f78ccdfu, 0x3f79b907u, 0x3f7ac0c7u, 0x3f7be4bau, 0x3f7d257du, 0x3f7e83b3u};
+alignas(64) constexpr float kTwofoldPowersLow[] = {
+    0x0p-24f,       -0xca3a0bp-48f, 0xc6cb6ap-48f,  -0xeed17fp-48f, -0xce0611p-50f, -0xd17ddap-48f, 0xcb2481p-48f,
+    -0x9586dep-48f, 0x892801p-48f,  -0xe6f467p-49f, 0x9b85f2p-48f,  0x99b6f1p-53f,  -0x851aa9p-48f, -0xe2a0dbp-49f,
+    -0x806c56p-50f, -0xb65942p-48f, 0x9302aep-49f,  0xc595dcp-49f,  -0x82e5a2p-48f, -0x8e10a1p-49f, 0xb3d0e5p-51f,
+    -0x9a472bp-48f, 0xd1daf2p-51f,  -0x85bf64p-48f, -0xfce183p-50f, -0xf26443p-49f, -0xb4b0dap-51f, -0xda8a8fp-51f,
+    -0xd290bep-51f, -0xd5b899p-49f, 0xb0a147p-51f,  -0x956afcp-50f};
+constexpr float kTwofoldLn2[] = {0xb172p-16f, 0xbfbe8ep-43f};
+alignas(64) constexpr float kTwofoldLogInverses[] = {
+    0xb21p-11f, 0xae5p-11f, 0xaabp-11f, 0xa73p-11f, 0xa3dp-11f, 0xa0ap-11f, 0x9d9p-11f, 0x9a9p-11f,
+    0x97bp-11f, 0x94fp-11f, 0x925p-11f, 0x8fcp-11f, 0x8d4p-11f, 0x8aep-11f, 0x889p-11f, 0x865p-11f,
+    0x842p-11f, 0x821p-11f, 0x8p-3f,    0xf84p-12f, 0xf0fp-12f, 0xea1p-12f, 0xe39p-12f, 0xdd6p-12f,
+    0xd79p-12f, 0xd21p-12f, 0xccdp-12f, 0xc7dp-12f, 0xc31p-12f, 0xbe8p-12f, 0xba3p-12f, 0xb61p-12f};
+alignas(64) constexpr float kTwofoldLogs[] = {
+    -0xa903p-17f, -0x9e1ep-17f, -0x935bp-17f, -0x88bfp-17f, -0xfc9cp-18f, -0xe87ep-18f, -0xd4c8p-18f, -0xc118p-18f,
+    -0xaddep-18f, -0x9b22p-18f, -0x88ecp-18f, -0xeda8p-19f, -0xc9bcp-19f, -0xa7p-11f,   -0x849cp-19f, -0xc53p-16f,
+    -0x81e8p-20f, -0x82fp-17f,  0x0p-24f,     0xfbdp-17f,   0xf86p-16f,   0xb77cp-19f,  0xf128p-19f,  0x94cep-18f,
+    0xb00ep-18f,  0xca84p-18f,  0xe47p-14f,   0xfdbep-18f,  0x8b31p-17f,  0x974fp-17f,  0xa308p-17f,  0xae81p-17f};
+alignas(64) constexpr float kTwofoldLogsLow[] = {
+    -0xdfd186p-42f, 0xd8c94cp-42f,  -0x824d42p-44f, -0xe81dfep-42f, -0xe27397p-42f, 0x80ddaap-43f,  0x96e3a4p-42f,
+    -0xb260d2p-46f, -0xbe2809p-48f, 0xd4be9ep-45f,  -0xe5e29p-39f,  -0x9c061fp-42f, 0x86aa9bp-42f,  -0x88451bp-43f,
+    -0xc29d0ep-43f, 0xac673dp-42f,  -0xbb0bcep-42f, -0xa8f04dp-43f, 0x0p-24f,       0x9b1678p-42f,  0xc30446p-43f,
+    -0xb5cfeap-42f, 0xee055ep-45f,  0x986303p-42f,  -0xf89185p-43f, 0xd50022p-42f,  -0x834657p-43f, 0xc37772p-42f,
+    -0xd44d19p-44f, 0xaf3849p-44f,  0xbc29c6p-42f,  -0x8ed803p-44f};
+alignas(64) constexpr float kTwofoldSoftplusInverses[] = {
+    0x8p-3f,    0xf82p-12f, 0xf0bp-12f, 0xe9cp-12f, 0xe32p-12f, 0xdcfp-12f, 0xd7p-8f,   0xd17p-12f,
+    0xcc2p-12f, 0xc72p-12f, 0xc25p-12f, 0xbdcp-12f, 0xb96p-12f, 0xb53p-12f, 0xb13p-12f, 0xad6p-12f,
+    0xa9cp-12f, 0xa64p-12f, 0xa2ep-12f, 0x9fbp-12f, 0x9c9p-12f, 0x999p-12f, 0x96bp-12f, 0x93fp-12f,
+    0x914p-12f, 0x8ebp-12f, 0x8c4p-12f, 0x89dp-12f, 0x878p-12f, 0x854p-12f, 0x832p-12f, 0x81p-8f};
+alignas(64) constexpr float kTwofoldSoftplusLogs[] = {
+    0x0p-24f,      0xfff515p-29f, 0xfca21bp-28f, 0xba3708p-27f, 0xf5192cp-27f, 0x96d52ep-26f, 0xb2ba76p-26f,
+    0xcd91f4p-26f, 0xe7e12cp-26f, 0x80a324p-25f, 0x8d29d4p-25f, 0x995423p-25f, 0xa5459ap-25f, 0xb0f863p-25f,
+    0xbc666dp-25f, 0xc78974p-25f, 0xd25b05p-25f, 0xdd05c9p-25f, 0xe78607p-25f, 0xf1a491p-25f, 0xfbc302p-25f,
+    0x82d578p-24f, 0x87ac11p-24f, 0x8c632p-20f,  0x9114a1p-24f, 0x95a323p-24f, 0x9a0c59p-24f, 0x9e895bp-24f,
+    0xa2de62p-24f, 0xa727c2p-24f, 0xab455p-20f,  0xaf7415p-24f};
+alignas(64) constexpr float kTwofoldSoftplusLogsLow[] = {
+    0x0p-24f,       -0xeec959p-54f, -0xe59c91p-55f, 0x89bb65p-58f, -0xf78434p-59f, -0xb174b2p-52f, -0xb9f663p-54f,
+    -0x8ac31ap-54f, -0xeb423p-47f,  0xcf23e8p-50f,  0x902e71p-50f, -0x9aedf6p-50f, 0xaa9585p-53f,  -0xaa25dep-52f,
+    0x84b3f3p-51f,  0xe70c59p-51f,  0x8dcbbap-51f,  0xb9d3c8p-52f, -0xe70cd9p-50f, -0xcb4b88p-52f, -0xe52487p-50f,
+    0xa81bfp-45f,   0xe89f94p-50f,  0xff75fp-45f,   0xe4a6aap-49f, 0xc1c2b3p-53f,  -0xaf53bap-50f, 0xc44e9p-50f,
+    0xc99127p-50f,  -0xd3a9f2p-49f, 0xca7637p-52f,  0xa24192p-49f};
+constexpr float kTwofoldLogTail[] = {0xaaaaabp-25f, -0x8p-5f, 0xccc9bap-26f, -0xaab28cp-26f};
+
+// What a sum of two floats is right to, of itself: more than the largest error.
+constexpr float kTwofoldError = 0x1.8p-36f;
+
+// The entry of a table that the five lowest bits of `index` name.
+template <class D>
+HWY_INLINE hn::Vec<D> LookUp32(D d, const float* table, hn::Vec<D> index) {
+  const __m512i places = hn::BitCast(hn::RebindToUnsigned<D>(), index).raw;
+  return hn::Vec<D>{_mm512_permutex2var_ps(hn::Load(d, table).raw, places, hn::Load(d, table + 16).raw)};
+}
+
+template <class D, int kCount>
+HWY_INLINE hn::Pack<D, kCount> LookUp32(hn::PackTag<D, kCount>, const float* table, const hn::Pack<D, kCount>& index) {
+  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return LookUp32(D(), table, index.at[i]); });
+}
+
+// What rounding a + b to `sum` lost, if |a| >= |b| or a = 0.
+template <class V>
+HWY_INLINE V LostBySum(const V& a, const V& b, const V& sum) {
+  return hn::Sub(b, hn::Sub(sum, a));
+}
+
+// Lanes in which anything speaks against a result get a bit.
+template <class D>
+struct Doubts;
+
+template <class D, int kCount>
+struct Doubts<hn::PackTag<D, kCount>> {
+  using Pack = hn::Pack<D, kCount>;
+  using Bits = hn::RebindToUnsigned<D>;
+
+  HWY_INLINE Doubts() : bits(hn::Zero(Bits())) {}
+
+  // Lanes in which these differ.
+  HWY_INLINE void Compare(const Pack& a, const Pack& b) {
+    const hn::PackTag<Bits, kCount> du;
+    bits = OrXor(du, bits, hn::BitCast(du, a), hn::BitCast(du, b));
+  }
+  // Lanes in which x is not within [low, high].
+  HWY_INLINE void Bound(const Pack& x, float low, float high) {
+    const hn::PackTag<D, kCount> d;
+    Compare(x, hn::Max(hn::Min(x, hn::Set(d, high)), hn::Set(d, low)));  // of NaN these make `low`
+  }
+  HWY_INLINE bool AreNone() const { return hn::AllTrue(Bits(), hn::Eq(bits, hn::Zero(Bits()))); }
+
+  hn::Vec<Bits> bits;
+};
+
+// The float nearest to a sum, if the error does not matter; `is_known` lanes need not agree.
+template <class D>
+HWY_INLINE hn::Vec<D> Nearest(D d, const Parts<D>& sum, Doubts<D>* doubts) {
+  const auto error = hn::Set(d, kTwofoldError);
+  const auto y = hn::Add(sum.high, hn::MulAdd(sum.high, error, sum.low));
+  doubts->Compare(y, hn::Add(sum.high, hn::NegMulAdd(sum.high, error, sum.low)));
+  return y;
+}
+
+// e^x for -80 < x < 88.
+template <class D>
+HWY_INLINE Parts<D> TwofoldExp(D d, hn::Vec<D> x) {
+  const hn::RebindToUnsigned<D> du;
+  const auto magic = hn::Set(d, 0x1.8p23f);
+  const auto shifted = hn::MulAdd(x, hn::Set(d, 32.0f * 0x1.715476p0f), magic);
+  const auto n = hn::Sub(shifted, magic);
+  const auto high = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[0]), x);  // exact
+  const auto r = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[1]), high);
+  const auto lost = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[1]), hn::Sub(high, r));
+  const auto low = hn::Add(lost, LookUp32(d, kTwofoldPowersLow, shifted));
+  const auto tail = hn::MulAdd(hn::MulAdd(r, hn::Set(d, kTwofoldExpTail[2]), hn::Set(d, kTwofoldExpTail[1])), r,
+                               hn::Set(d, kTwofoldExpTail[0]));
+  const auto w = hn::MulAdd(hn::Mul(r, r), tail, hn::MulAdd(low, r, low));
+  const auto words = hn::BitCast(du, LookUp32(d, reinterpret_cast<const float*>(kTwofoldPowers), shifted));
+  const auto power = hn::BitCast(d, hn::Add(words, hn::ShiftLeft<18>(hn::BitCast(du, shifted))));
+  const auto first = hn::MulAdd(power, r, power);
+  const auto rest = hn::MulAdd(power, w, hn::MulAdd(power, r, hn::Sub(power, first)));
+  const auto sum = hn::Add(first, rest);
+  return {sum, LostBySum(first, rest, sum)};
+}
+
+// offset + offset_low + log(1 + r + r_low), |r| < 0.017, offset 0 or larger.
+template <class D>
+HWY_INLINE Parts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> r_low, hn::Vec<D> offset, hn::Vec<D> offset_low) {
+  const auto sum = hn::Add(offset, r);
+  const auto lost = LostBySum(offset, r, sum);
+  const auto minus_half = hn::Mul(r, hn::Set(d, -0.5f));
+  const auto high = hn::MulAdd(minus_half, r, sum);
+  const auto square_low = hn::MulAdd(minus_half, r, hn::Sub(sum, high));
+  const auto square = hn::Mul(r, r);
+  const auto pair = [d, &r](int k) XENT_LAMBDA {
+    return hn::MulAdd(hn::Set(d, kTwofoldLogTail[k + 1]), r, hn::Set(d, kTwofoldLogTail[k]));
+  };
+  const auto tail = hn::MulAdd(pair(2), square, pair(0));
+  const auto step = hn::MulAdd(r_low, hn::Sub(square, r), r_low);  // r_low / (1 + r)
+  const auto low = hn::Add(hn::Add(lost, offset_low), hn::Add(square_low, step));
+  return {high, hn::MulAdd(hn::Mul(square, r), tail, low)};
+}
+
+// Where sigmoid and softplus are e^x to f64 and beyond.
+constexpr float kTwofoldLeast = -60.0f;
+
+template <class D>
+HWY_INLINE hn::Vec<D> NearestOf(Sigmoid, D d, hn::Vec<D> x, Doubts<D>* doubts) {
+  const auto one = hn::Set(d, 1.0f);
+  doubts->Compare(x, hn::Max(x, hn::Set(d, kTwofoldLeast)));
+  // Below 2^-40 it is 1/2, and x may be subnormal.
+  const auto minus = MinusMagnitude(d, hn::Max(hn::Abs(x), hn::Set(d, 0x1p-40f)));
+  const auto e = TwofoldExp(d, hn::Max(minus, hn::Set(d, kTwofoldLeast)));
+  const auto is_negative = hn::Lt(x, hn::Zero(d));
+  const auto numerator = hn::IfThenElse(is_negative, e.high, one);
+  const auto denominator = hn::Add(one, e.high);
+  const auto denominator_low = hn::Add(LostBySum(one, e.high, denominator), e.low);
+  const auto inverse = hn::Div(one, denominator);
+  const auto q = hn::Mul(numerator, inverse);
+  const auto rest = hn::Add(hn::NegMulAdd(q, denominator, numerator), hn::IfThenElseZero(is_negative, e.low));
+  return Nearest(d, Parts<D>{q, hn::Mul(hn::NegMulAdd(q, denominator_low, rest), inverse)}, doubts);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> NearestOf(Softplus, D d, hn::Vec<D> x, Doubts<D>* doubts) {
+  doubts->Bound(x, kTwofoldLeast, std::numeric_limits<float>::max());
+  const auto e = TwofoldExp(d, hn::Max(MinusMagnitude(d, x), hn::Set(d, kTwofoldLeast)));
+  const auto index = hn::MulAdd(e.high, hn::Set(d, 31.49f), hn::Set(d, 0x1.8p23f));
+  const auto c = LookUp32(d, kTwofoldSoftplusInverses, index);
+  const auto product = hn::Mul(e.high, c);
+  const auto r = hn::Add(product, hn::Sub(c, hn::Set(d, 1.0f)));  // exact
+  const auto r_low = hn::MulAdd(e.low, c, hn::MulSub(e.high, c, product));
+  const auto log =
+      TwofoldLog1p(d, r, r_low, LookUp32(d, kTwofoldSoftplusLogs, index), LookUp32(d, kTwofoldSoftplusLogsLow, index));
+  const auto positive = hn::Max(x, hn::Zero(d));
+  const auto sum = hn::Add(positive, log.high);
+  const auto lost = LostBySum(hn::Max(positive, log.high), hn::Min(positive, log.high), sum);
+  return Nearest(d, Parts<D>{sum, hn::Add(log.low, lost)}, doubts);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> NearestOf(LogSigmoid, D d, hn::Vec<D> x, Doubts<D>* doubts) {
+  return hn::Neg(NearestOf(Softplus(), d, hn::Neg(x), doubts));
+}
+
+// The mantissa, less these bits, has the place in the tables in its upper five bits, and 1 in the middle of a place.
+constexpr uint32_t kTwofoldLogLowBits = 0x3F360000u;
+
+template <class D>
+struct LogPlace {
+  HWY_INLINE LogPlace(D d, hn::Vec<D> x) {
+    const hn::RebindToUnsigned<D> du;
+    const hn::RebindToSigned<D> di;
+    bits = hn::Sub(hn::BitCast(du, x), hn::Set(du, kTwofoldLogLowBits));
+    const auto index = hn::BitCast(d, hn::ShiftRight<18>(bits));
+    const auto k = hn::ConvertTo(d, hn::ShiftRight<23>(hn::BitCast(di, bits)));
+    inverse = LookUp32(d, kTwofoldLogInverses, index);
+    offset = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[0]), LookUp32(d, kTwofoldLogs, index));  // exact
+    offset_low = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[1]), LookUp32(d, kTwofoldLogsLow, index));
+  }
+
+  hn::Vec<hn::RebindToUnsigned<D>> bits;
+  hn::Vec<D> inverse;
+  hn::Vec<D> offset;
+  hn::Vec<D> offset_low;
+};
+
+template <class D>
+HWY_INLINE hn::Vec<D> NearestOf(Log, D d, hn::Vec<D> x, Doubts<D>* doubts) {
+  const hn::RebindToUnsigned<D> du;
+  const auto one = hn::Set(d, 1.0f);
+  doubts->Bound(x, std::numeric_limits<float>::min(), std::numeric_limits<float>::max());
+  const LogPlace<D> place(d, x);
+  const auto fraction = hn::And(place.bits, hn::Set(du, 0x7FFFFFu));
+  const auto m = hn::BitCast(d, hn::Add(fraction, hn::Set(du, kTwofoldLogLowBits)));
+  const auto product = hn::Mul(m, place.inverse);
+  const auto r = hn::Sub(product, one);  // exact
+  const auto r_low = hn::MulSub(m, place.inverse, product);
+  return Nearest(d, TwofoldLog1p(d, r, r_low, place.offset, place.offset_low), doubts);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> NearestOf(Log1p, D d, hn::Vec<D> x, Doubts<D>* doubts) {
+  const hn::RebindToUnsigned<D> du;
+  const auto one = hn::Set(d, 1.0f);
+  doubts->Bound(x, -0x1.fffffep-1f, 0x1p120f);
+  const auto is_tiny = hn::Lt(hn::Abs(x), hn::Set(d, 0x1p-30f));
+  const auto kept = hn::IfThenZeroElse(is_tiny, x);
+  const LogPlace<D> place(d, hn::Add(one, kept));
+  const auto exponent = hn::AndNot(hn::Set(du, 0x7FFFFFu), place.bits);
+  const auto inverse = hn::BitCast(d, hn::Sub(hn::BitCast(du, place.inverse), exponent));
+  const auto product = hn::Mul(kept, inverse);
+  const auto difference = hn::Sub(inverse, one);
+  const auto lost = hn::Sub(inverse, hn::Add(difference, one));
+  const auto near = hn::Add(product, difference);  // exact
+  const auto rest = hn::Add(hn::MulSub(kept, inverse, product), lost);
+  const auto r = hn::Add(near, rest);
+  const auto log = TwofoldLog1p(d, r, LostBySum(near, rest, r), place.offset, place.offset_low);
+  return hn::IfThenElse(is_tiny, x, Nearest(d, log, doubts));
+}
+
+// Vector by vector, in f64.
+template <class Op, class D>
+HWY_INLINE hn::Vec<D> InWideLanes(Op op, D d, hn::Vec<D> x) {
+  return op(d, x, 0);
+}
+
+// Far to the left these are e^x, which takes less time.
+template <class D>
+HWY_INLINE hn::Vec<D> InWideLanes(Sigmoid sigmoid, D d, hn::Vec<D> x) {
+  return hn::AllTrue(d, hn::Lt(x, hn::Set(d, kTwofoldLeast))) ? Exp()(d, x, 0) : sigmoid(d, x, 0);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> InWideLanes(Softplus softplus, D d, hn::Vec<D> x) {
+  return hn::AllTrue(d, hn::Lt(x, hn::Set(d, kTwofoldLeast))) ? Exp()(d, x, 0) : softplus(d, x, 0);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> InWideLanes(LogSigmoid log_sigmoid, D d, hn::Vec<D> x) {
+  const auto is_far = hn::AllTrue(d, hn::Gt(x, hn::Set(d, -kTwofoldLeast)));
+  return is_far ? hn::Neg(Exp()(d, hn::Neg(x), 0)) : log_sigmoid(d, x, 0);
+}
+
+// By way of memory, so that a pack that needs no replacement stays in registers.
+template <class Op>
+HWY_NOINLINE void ReplaceInWideLanes(float* x, int count) {
+  const Tag<float> d;
+  for (int i = 0; i < count; i += static_cast<int>(LanesOf<float>())) {
+    hn::Store(InWideLanes(Op(), d, hn::Load(d, x + i)), d, x + i);
+  }
+}
+
+// A function of f32 by sums of two floats, in packs; all else is the function's own.
+template <class Op>
+struct ByTwofold {
+  template <class C>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 4 : Op::template kTogether<C>;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    return Of(d, x, i);
+  }
+
+ private:
+  template <class D>
+  HWY_INLINE hn::Vec<D> Of(D d, hn::Vec<D> x, int64_t i) const {
+    return Op()(d, x, i);
+  }
+
+  template <int kCount>
+  HWY_INLINE hn::Pack<Tag<float>, kCount> Of(hn::PackTag<Tag<float>, kCount> d, const hn::Pack<Tag<float>, kCount>& x,
+                                             int64_t) const {
+    Doubts<hn::PackTag<Tag<float>, kCount>> doubts;
+    const auto y = NearestOf(Op(), d, x, &doubts);
+    if (HWY_LIKELY(doubts.AreNone())) return y;
+    alignas(64) float lanes[kCount * LanesOf<float>()];
+    Store<false>(x, d, lanes);
+    ReplaceInWideLanes<Op>(lanes, kCount * static_cast<int>(LanesOf<float>()));
+    return FromStorage(d, static_cast<const float*>(lanes));
+  }
+};
+
+#else
+
+template <class Op>
+using ByTwofold = Op;
+
+#endif  // HWY_TARGET == HWY_AVX3
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#endif  // XENT_SIMD_TWOFOLD_INL_H_
