@@ -259,8 +259,8 @@ HWY_INLINE auto ApplyToStep(const T* from, int64_t index, Op& op) {
   };
 }
 
-// How many vectors of type C an operation takes together, as a pack: as many as it says, where there are registers for
-// it, or one.
+// How many vectors of type C the loop of an array gives an operation as a pack: as many as it says, where there are
+// registers for it, or one.
 template <class Op, class C, class = void>
 struct Together {
   static constexpr int kVectors = 1;
@@ -280,12 +280,12 @@ struct VectorsOf {
   hn::Pack<D, kCount> pack;
 };
 
-// The same as ApplyToStep, at once if the operation takes that many vectors.
+// The same as ApplyToStep, at once if the operation takes packs.
 template <class T, class Op>
 HWY_INLINE auto ApplyToWholeStep(const T* from, int64_t index, Op& op) {
   using C = Compute<T>;
   constexpr int kVectors = static_cast<int>(kStepVectors<C>);
-  if constexpr (Together<Op, C>::kVectors >= kVectors) {
+  if constexpr (Together<Op, C>::kVectors > 1) {
     const hn::PackTag<Tag<C>, kVectors> d;
     return VectorsOf<Tag<C>, kVectors>(op(d, FromStorage(d, from), index));
   } else {

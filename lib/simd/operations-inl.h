@@ -116,7 +116,7 @@ template <class T, class Scaling = Unscaled<T>, bool kMasked = false>
 struct PlainExp {
   using C = Compute<T>;
   template <class>
-  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 4 : 1;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 1;
 
   // Constructors that make vectors are written out: implicit ones are compiled without the instruction set.
   HWY_INLINE explicit PlainExp(Scaling of_logits = Scaling())
