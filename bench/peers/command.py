@@ -285,7 +285,7 @@ class Run:
             taking_part = [p for p in self.parties if not beside_peers or case.kind in self.kinds[p.key]]
             began = time.monotonic()
             record = parties.measure(case, taking_part, self.arguments.rounds, self.footprint, self.inputs.folder,
-                                     roof=beside_peers)
+                                     roof=beside_peers, both_orders=bool(self.arguments.baseline))
             record["threads"] = threads
             roofs = record["parties"].get("xent", {}).pop("roofs", None)
             if roofs:
