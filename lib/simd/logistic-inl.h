@@ -57,7 +57,7 @@ constexpr double kNegligibleExponent = -40.0;
 // f64: 0.60 ULP (x = -0x1.2e3650d21140ap+5; 0.63 without fused multiply-add). f32: correctly rounded.
 struct Sigmoid {
   template <class C>
-  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 4;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 8 : 4;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
@@ -94,7 +94,7 @@ struct Sigmoid {
 // rounded.
 struct Softplus {
   template <class C>
-  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 4;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 6 : 4;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
@@ -147,7 +147,7 @@ struct Softplus {
 // -softplus(-x).
 struct LogSigmoid {
   template <class C>
-  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 4;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 6 : 4;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
@@ -159,7 +159,7 @@ struct LogSigmoid {
 // too). f32: correctly rounded.
 struct Tanh {
   template <class C>
-  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 4 : 2;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 3 : 2;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {

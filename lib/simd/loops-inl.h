@@ -422,20 +422,14 @@ HWY_INLINE int64_t ElementsToAlignment(const U* pointer) {
   return static_cast<int64_t>((64 - reinterpret_cast<uintptr_t>(pointer) % 64) % 64 / sizeof(U));
 }
 
-// Elements that a loop without a sum works on together.
-template <class Op, class C>
-constexpr int64_t kMapElements = std::max(kMapStep, Together<Op, C>::kVectors* LanesOf<C>());
-
-// out[i, i + kMapElements) = op of x there. `ahead`: where what is read later begins, kPrefetchBytes behind what is
-// asked for.
-template <bool kStream, class T, class U, class Op, class Ahead>
+// out[i, i + kElements) = op of x there. `ahead`: where what is read later begins, kPrefetchBytes behind what is asked
+// for.
+template <bool kStream, int64_t kElements, class T, class U, class Op, class Ahead>
 HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out, const Ahead* ahead) {
   using C = Compute<T>;
-  constexpr int kVectors = Together<Op, C>::kVectors;
-  constexpr int64_t kElements = kMapElements<Op, C>;
+  constexpr int kCount = std::min(Together<Op, C>::kVectors, static_cast<int>(kElements / LanesOf<C>()));
   PrefetchAhead<kElements>(ahead + i);
-  if constexpr (kVectors > 1) {
-    constexpr int kCount = std::min(kVectors, static_cast<int>(kElements / LanesOf<C>()));
+  if constexpr (kCount > 1) {
     const hn::PackTag<Tag<C>, kCount> d;
     HWY_UNROLL(4)
     for (int64_t e = i; e < i + kElements; e += kCount * LanesOf<C>()) {
@@ -448,39 +442,42 @@ HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out, const Ahead* ahea
   }
 }
 
-// Fewer elements than a step has.
+// kMapStep elements at most.
 template <class T, class U, class Op>
 HWY_INLINE void MapPart(const T* x, int64_t i, int64_t count, Op& op, U* out) {
   using C = Compute<T>;
-  constexpr int64_t kElements = kMapElements<Op, C>;
-  const PaddedStep<T, kElements> padded(x + i, count);
-  U rounded[kElements];
+  const PaddedStep<T, kMapStep> padded(x + i, count);
+  U rounded[kMapStep];
   const auto at = ApplyToStep(padded.values, i, op);
   for (int64_t v = 0; v * LanesOf<C>() < count; ++v) ToStorage(at(v), Tag<C>(), rounded + v * LanesOf<C>());
   std::memcpy(out + i, rounded, static_cast<size_t>(count) * sizeof(U));
 }
 
+// Steps from i on, as long as a pack of the operation and then kMapStep, while there are n elements. Where they end.
+template <bool kStream, class T, class U, class Op, class Ahead>
+HWY_INLINE int64_t MapSteps(const T* x, int64_t i, int64_t n, Op& op, U* out, const Ahead* ahead) {
+  constexpr int64_t kLong = std::max(kMapStep, Together<Op, Compute<T>>::kVectors * LanesOf<Compute<T>>());
+  for (; i + kLong <= n; i += kLong) MapStep<kStream, kLong>(x, i, op, out, ahead);
+  if constexpr (kLong > kMapStep) {
+    for (; i + kMapStep <= n; i += kMapStep) MapStep<kStream, kMapStep>(x, i, op, out, ahead);
+  }
+  return i;
+}
+
 // out[i] = op(x[i]) for every i in [0, n). x and out may be the same memory.
 template <class T, class U, class Op>
 HWY_INLINE void Map(const T* x, int64_t n, Op&& op, U* out) {
-  constexpr int64_t kElements = kMapElements<std::decay_t<Op>, Compute<T>>;
-  int64_t i = 0;
-  for (; i + kElements <= n; i += kElements) MapStep<false>(x, i, op, out, x);
+  const int64_t i = MapSteps<false>(x, 0, n, op, out, x);
   if (i < n) MapPart(x, i, n - i, op, out);
 }
 
 // The same past the cache if `stream`, with other memory asked for meanwhile.
 template <class T, class U, class Op, class Ahead>
 HWY_INLINE void MapOut(const T* x, int64_t n, Op&& op, U* out, bool stream, const Ahead* ahead) {
-  constexpr int64_t kElements = kMapElements<std::decay_t<Op>, Compute<T>>;
   // Stores past the cache are aligned.
   int64_t i = stream ? std::min(n, ElementsToAlignment(out)) : 0;
   if (i > 0) MapPart(x, 0, i, op, out);
-  if (stream) {
-    for (; i + kElements <= n; i += kElements) MapStep<true>(x, i, op, out, ahead);
-  } else {
-    for (; i + kElements <= n; i += kElements) MapStep<false>(x, i, op, out, ahead);
-  }
+  i = stream ? MapSteps<true>(x, i, n, op, out, ahead) : MapSteps<false>(x, i, n, op, out, ahead);
   if (i < n) MapPart(x, i, n - i, op, out);
 }
 

@@ -198,12 +198,13 @@ HWY_INLINE hn::Vec<D> NearestOf(Softplus, D d, hn::Vec<D> x, Doubts<D>* doubts) 
   const auto product = hn::Mul(e.high, c);
   const auto r = hn::Add(product, hn::Sub(c, hn::Set(d, 1.0f)));  // exact
   const auto r_low = hn::MulAdd(e.low, c, hn::MulSub(e.high, c, product));
-  const auto log =
-      TwofoldLog1p(d, r, r_low, LookUp32(d, kTwofoldSoftplusLogs, index), LookUp32(d, kTwofoldSoftplusLogsLow, index));
+  // What is known early is added early.
   const auto positive = hn::Max(x, hn::Zero(d));
-  const auto sum = hn::Add(positive, log.high);
-  const auto lost = LostBySum(hn::Max(positive, log.high), hn::Min(positive, log.high), sum);
-  return Nearest(d, Parts<D>{sum, hn::Add(log.low, lost)}, doubts);
+  const auto of_c = LookUp32(d, kTwofoldSoftplusLogs, index);
+  const auto offset = hn::Add(positive, of_c);
+  const auto lost = LostBySum(hn::Max(positive, of_c), hn::Min(positive, of_c), offset);
+  const auto offset_low = hn::Add(lost, LookUp32(d, kTwofoldSoftplusLogsLow, index));
+  return Nearest(d, TwofoldLog1p(d, r, r_low, offset, offset_low), doubts);
 }
 
 template <class D>
@@ -303,7 +304,7 @@ HWY_NOINLINE void ReplaceInWideLanes(float* x, int count) {
 template <class Op>
 struct ByTwofold {
   template <class C>
-  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 4 : Op::template kTogether<C>;
+  static constexpr int kTogether = Op::template kTogether<C>;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
