@@ -260,7 +260,7 @@ HWY_INLINE auto ApplyToStep(const T* from, int64_t index, Op& op) {
 }
 
 // How many vectors of type C the loop of an array gives an operation as a pack: as many as it says, where there are
-// registers for it, or one.
+// registers for it, or one. (Of a sum, which has a step of its own, it takes the whole step or one.)
 template <class Op, class C, class = void>
 struct Together {
   static constexpr int kVectors = 1;
@@ -428,6 +428,7 @@ template <bool kStream, int64_t kElements, class T, class U, class Op, class Ahe
 HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out, const Ahead* ahead) {
   using C = Compute<T>;
   constexpr int kCount = std::min(Together<Op, C>::kVectors, static_cast<int>(kElements / LanesOf<C>()));
+  static_assert(kElements % (kCount * LanesOf<C>()) == 0, "packs must not go beyond the step");
   PrefetchAhead<kElements>(ahead + i);
   if constexpr (kCount > 1) {
     const hn::PackTag<Tag<C>, kCount> d;

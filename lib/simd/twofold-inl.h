@@ -1,12 +1,12 @@
-// f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, right to 2^-35.4
-// of itself, and rounds to one and the same float wherever it rounds so with that error added and taken away. A pack in
-// which some lane does not, or is out of reach, is computed in f64 instead; one in thirty is. Sixteen lanes at a time,
-// not eight: half the time of f64. For AVX-512, where one permutation looks up 32 floats; the bits are everybody's,
-// since a result has only one correct rounding.
+// f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, right to 2^-35.1
+// of itself, and rounds to one and the same float wherever it rounds so with that error added and taken away. A vector
+// in which some lane does not (one in 90 or fewer), and a pack with a lane out of reach, are computed in f64 instead.
+// Sixteen lanes at a time, not eight: half the time of f64. For AVX-512, where one permutation looks up 32 floats; the
+// bits are everybody's, since a result has only one correct rounding. The proof is `xent ulp FUNCTION --exhaustive`.
 //
 // e^x = P (1 + r + w): n = rint(32 x / ln 2), r = x - n ln 2 / 32, P the float nearest to 2^(n/32), w what r^2/2 and
 // higher powers add, and what r and P lack. log(m) = log(1 + r) - log(c), r = m c - 1, c close to 1/m and twelve bits
-// long. log(1 + r) = r - r^2/2 + r^3 (...), the first two terms without a rounding error.
+// long. log(1 + r) = r - r^2/2 + r^3 (...), where the sum of the first two terms keeps its rounding errors.
 
 #if defined(XENT_SIMD_TWOFOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_TWOFOLD_INL_H_
@@ -73,8 +73,8 @@ alignas(64) constexpr float kTwofoldSoftplusLogsLow[] = {
     0xc99127p-50f,  -0xd3a9f2p-49f, 0xca7637p-52f,  0xa24192p-49f};
 constexpr float kTwofoldLogTail[] = {0xaaaaabp-25f, -0x8p-5f, 0xccc9bap-26f, -0xaab28cp-26f};
 
-// What a sum of two floats is right to, of itself: more than the largest error.
-constexpr float kTwofoldError = 0x1.8p-36f;
+// More than the largest error of a sum of two floats, relative to it (log at 0x1.fbe83p-1: 2^-35.14).
+constexpr float kTwofoldError = 0x1p-35f;
 
 // The entry of a table that the five lowest bits of `index` name.
 template <class D>
@@ -94,42 +94,44 @@ HWY_INLINE V LostBySum(const V& a, const V& b, const V& sum) {
   return hn::Sub(b, hn::Sub(sum, a));
 }
 
-// Lanes in which anything speaks against a result get a bit.
-template <class D>
-struct Doubts;
-
+// Whether every lane of x is within reach; NaN is not.
 template <class D, int kCount>
-struct Doubts<hn::PackTag<D, kCount>> {
-  using Pack = hn::Pack<D, kCount>;
-  using Bits = hn::RebindToUnsigned<D>;
-
-  HWY_INLINE Doubts() : bits(hn::Zero(Bits())) {}
-
-  // Lanes in which these differ.
-  HWY_INLINE void Compare(const Pack& a, const Pack& b) {
-    const hn::PackTag<Bits, kCount> du;
-    bits = OrXor(du, bits, hn::BitCast(du, a), hn::BitCast(du, b));
+HWY_INLINE bool AreWithin(const hn::Pack<D, kCount>& x, float low, float high) {
+  const hn::RebindToUnsigned<D> du;
+  const D d;
+  auto changed = hn::Zero(du);
+  HWY_UNROLL(8)
+  for (int i = 0; i < kCount; ++i) {
+    auto kept = x.at[i];
+    if (high < std::numeric_limits<float>::infinity()) kept = hn::Min(kept, hn::Set(d, high));
+    kept = hn::Max(kept, hn::Set(d, low));  // NaN becomes a number
+    changed = OrXor(du, changed, hn::BitCast(du, x.at[i]), hn::BitCast(du, kept));
   }
-  // Lanes in which x is not within [low, high].
-  HWY_INLINE void Bound(const Pack& x, float low, float high) {
-    const hn::PackTag<D, kCount> d;
-    Compare(x, hn::Max(hn::Min(x, hn::Set(d, high)), hn::Set(d, low)));  // of NaN these make `low`
-  }
-  HWY_INLINE bool AreNone() const { return hn::AllTrue(Bits(), hn::Eq(bits, hn::Zero(Bits()))); }
-
-  hn::Vec<Bits> bits;
-};
-
-// The float nearest to a sum, if the error does not matter; `is_known` lanes need not agree.
-template <class D>
-HWY_INLINE hn::Vec<D> Nearest(D d, const Parts<D>& sum, Doubts<D>* doubts) {
-  const auto error = hn::Set(d, kTwofoldError);
-  const auto y = hn::Add(sum.high, hn::MulAdd(sum.high, error, sum.low));
-  doubts->Compare(y, hn::Add(sum.high, hn::NegMulAdd(sum.high, error, sum.low)));
-  return y;
+  return hn::AllTrue(du, hn::Eq(changed, hn::Zero(du)));
 }
 
-// e^x for -80 < x < 88.
+// The float nearest to a result, and the one nearest to it if the sum of two floats errs as far as it can the other
+// way.
+template <class D>
+struct Candidates {
+  // Lanes where they differ, by vectors.
+  HWY_INLINE auto Doubts() const {
+    const hn::RebindToUnsigned<D> du;
+    return hn::Xor(hn::BitCast(du, y), hn::BitCast(du, other));
+  }
+
+  hn::Vec<D> y;
+  hn::Vec<D> other;
+};
+
+template <class D>
+HWY_INLINE Candidates<D> Nearest(D d, const Parts<D>& sum) {
+  const auto error = hn::Set(d, kTwofoldError);
+  return {hn::Add(sum.high, hn::MulAdd(sum.high, error, sum.low)),
+          hn::Add(sum.high, hn::NegMulAdd(sum.high, error, sum.low))};
+}
+
+// e^x for -60 <= x <= 0.
 template <class D>
 HWY_INLINE Parts<D> TwofoldExp(D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
@@ -151,34 +153,52 @@ HWY_INLINE Parts<D> TwofoldExp(D d, hn::Vec<D> x) {
   return {sum, LostBySum(first, rest, sum)};
 }
 
-// offset + offset_low + log(1 + r + r_low), |r| < 0.017, offset 0 or larger.
+// offset + offset_low + log(1 + r + r_low), |r| < 0.017, offset 0 or of larger magnitude than r. `base`: r, or 0 where
+// powers of r are nothing beside it and might be subnormal.
 template <class D>
-HWY_INLINE Parts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> r_low, hn::Vec<D> offset, hn::Vec<D> offset_low) {
+HWY_INLINE Parts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> r_low, hn::Vec<D> base, hn::Vec<D> offset,
+                                 hn::Vec<D> offset_low) {
   const auto sum = hn::Add(offset, r);
   const auto lost = LostBySum(offset, r, sum);
-  const auto minus_half = hn::Mul(r, hn::Set(d, -0.5f));
-  const auto high = hn::MulAdd(minus_half, r, sum);
-  const auto square_low = hn::MulAdd(minus_half, r, hn::Sub(sum, high));
-  const auto square = hn::Mul(r, r);
+  const auto minus_half = hn::Mul(base, hn::Set(d, -0.5f));
+  const auto high = hn::MulAdd(minus_half, base, sum);
+  const auto square_low = hn::MulAdd(minus_half, base, hn::Sub(sum, high));
+  const auto square = hn::Mul(base, base);
   const auto pair = [d, &r](int k) XENT_LAMBDA {
     return hn::MulAdd(hn::Set(d, kTwofoldLogTail[k + 1]), r, hn::Set(d, kTwofoldLogTail[k]));
   };
   const auto tail = hn::MulAdd(pair(2), square, pair(0));
   const auto step = hn::MulAdd(r_low, hn::Sub(square, r), r_low);  // r_low / (1 + r)
   const auto low = hn::Add(hn::Add(lost, offset_low), hn::Add(square_low, step));
-  return {high, hn::MulAdd(hn::Mul(square, r), tail, low)};
+  return {high, hn::MulAdd(hn::Mul(square, base), tail, low)};
 }
 
-// Where sigmoid and softplus are e^x to f64 and beyond.
+// Where sums of two floats reach. To the left of it sigmoid and softplus are e^x to f64 and beyond.
 constexpr float kTwofoldLeast = -60.0f;
 
+struct Reach {
+  float low;
+  float high;
+};
+
+constexpr float kLargestFloat = std::numeric_limits<float>::max();
+constexpr Reach ReachOf(Sigmoid) { return {kTwofoldLeast, std::numeric_limits<float>::infinity()}; }
+constexpr Reach ReachOf(Softplus) { return {kTwofoldLeast, kLargestFloat}; }
+constexpr Reach ReachOf(LogSigmoid) { return {-kLargestFloat, -kTwofoldLeast}; }
+constexpr Reach ReachOf(Log) { return {std::numeric_limits<float>::min(), kLargestFloat}; }
+constexpr Reach ReachOf(Log1p) { return {-0x1.fffffep-1f, 0x1p120f}; }
+
+// -|x|, within reach, and not subnormal: below 2^-40 results are those of 0.
 template <class D>
-HWY_INLINE hn::Vec<D> NearestOf(Sigmoid, D d, hn::Vec<D> x, Doubts<D>* doubts) {
+HWY_INLINE hn::Vec<D> BoundedMinus(D d, hn::Vec<D> x) {
+  const auto magnitude = hn::Max(hn::Abs(x), hn::Set(d, 0x1p-40f));
+  return hn::Max(MinusMagnitude(d, magnitude), hn::Set(d, kTwofoldLeast));
+}
+
+template <class D>
+HWY_INLINE Candidates<D> NearestOf(Sigmoid, D d, hn::Vec<D> x) {
   const auto one = hn::Set(d, 1.0f);
-  doubts->Compare(x, hn::Max(x, hn::Set(d, kTwofoldLeast)));
-  // Below 2^-40 it is 1/2, and x may be subnormal.
-  const auto minus = MinusMagnitude(d, hn::Max(hn::Abs(x), hn::Set(d, 0x1p-40f)));
-  const auto e = TwofoldExp(d, hn::Max(minus, hn::Set(d, kTwofoldLeast)));
+  const auto e = TwofoldExp(d, BoundedMinus(d, x));
   const auto is_negative = hn::Lt(x, hn::Zero(d));
   const auto numerator = hn::IfThenElse(is_negative, e.high, one);
   const auto denominator = hn::Add(one, e.high);
@@ -186,30 +206,31 @@ HWY_INLINE hn::Vec<D> NearestOf(Sigmoid, D d, hn::Vec<D> x, Doubts<D>* doubts) {
   const auto inverse = hn::Div(one, denominator);
   const auto q = hn::Mul(numerator, inverse);
   const auto rest = hn::Add(hn::NegMulAdd(q, denominator, numerator), hn::IfThenElseZero(is_negative, e.low));
-  return Nearest(d, Parts<D>{q, hn::Mul(hn::NegMulAdd(q, denominator_low, rest), inverse)}, doubts);
+  return Nearest(d, Parts<D>{q, hn::Mul(hn::NegMulAdd(q, denominator_low, rest), inverse)});
 }
 
 template <class D>
-HWY_INLINE hn::Vec<D> NearestOf(Softplus, D d, hn::Vec<D> x, Doubts<D>* doubts) {
-  doubts->Bound(x, kTwofoldLeast, std::numeric_limits<float>::max());
-  const auto e = TwofoldExp(d, hn::Max(MinusMagnitude(d, x), hn::Set(d, kTwofoldLeast)));
+HWY_INLINE Candidates<D> NearestOf(Softplus, D d, hn::Vec<D> x) {
+  const auto e = TwofoldExp(d, BoundedMinus(d, x));
   const auto index = hn::MulAdd(e.high, hn::Set(d, 31.49f), hn::Set(d, 0x1.8p23f));
   const auto c = LookUp32(d, kTwofoldSoftplusInverses, index);
   const auto product = hn::Mul(e.high, c);
   const auto r = hn::Add(product, hn::Sub(c, hn::Set(d, 1.0f)));  // exact
   const auto r_low = hn::MulAdd(e.low, c, hn::MulSub(e.high, c, product));
+  const auto base = hn::IfThenZeroElse(hn::Lt(e.high, hn::Set(d, 0x1p-40f)), r);
   // What is known early is added early.
   const auto positive = hn::Max(x, hn::Zero(d));
   const auto of_c = LookUp32(d, kTwofoldSoftplusLogs, index);
   const auto offset = hn::Add(positive, of_c);
   const auto lost = LostBySum(hn::Max(positive, of_c), hn::Min(positive, of_c), offset);
   const auto offset_low = hn::Add(lost, LookUp32(d, kTwofoldSoftplusLogsLow, index));
-  return Nearest(d, TwofoldLog1p(d, r, r_low, offset, offset_low), doubts);
+  return Nearest(d, TwofoldLog1p(d, r, r_low, base, offset, offset_low));
 }
 
 template <class D>
-HWY_INLINE hn::Vec<D> NearestOf(LogSigmoid, D d, hn::Vec<D> x, Doubts<D>* doubts) {
-  return hn::Neg(NearestOf(Softplus(), d, hn::Neg(x), doubts));
+HWY_INLINE Candidates<D> NearestOf(LogSigmoid, D d, hn::Vec<D> x) {
+  const auto softplus = NearestOf(Softplus(), d, hn::Neg(x));
+  return {hn::Neg(softplus.y), hn::Neg(softplus.other)};
 }
 
 // The mantissa, less these bits, has the place in the tables in its upper five bits, and 1 in the middle of a place.
@@ -235,24 +256,22 @@ struct LogPlace {
 };
 
 template <class D>
-HWY_INLINE hn::Vec<D> NearestOf(Log, D d, hn::Vec<D> x, Doubts<D>* doubts) {
+HWY_INLINE Candidates<D> NearestOf(Log, D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
   const auto one = hn::Set(d, 1.0f);
-  doubts->Bound(x, std::numeric_limits<float>::min(), std::numeric_limits<float>::max());
   const LogPlace<D> place(d, x);
   const auto fraction = hn::And(place.bits, hn::Set(du, 0x7FFFFFu));
   const auto m = hn::BitCast(d, hn::Add(fraction, hn::Set(du, kTwofoldLogLowBits)));
   const auto product = hn::Mul(m, place.inverse);
   const auto r = hn::Sub(product, one);  // exact
   const auto r_low = hn::MulSub(m, place.inverse, product);
-  return Nearest(d, TwofoldLog1p(d, r, r_low, place.offset, place.offset_low), doubts);
+  return Nearest(d, TwofoldLog1p(d, r, r_low, r, place.offset, place.offset_low));
 }
 
 template <class D>
-HWY_INLINE hn::Vec<D> NearestOf(Log1p, D d, hn::Vec<D> x, Doubts<D>* doubts) {
+HWY_INLINE Candidates<D> NearestOf(Log1p, D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
   const auto one = hn::Set(d, 1.0f);
-  doubts->Bound(x, -0x1.fffffep-1f, 0x1p120f);
   const auto is_tiny = hn::Lt(hn::Abs(x), hn::Set(d, 0x1p-30f));
   const auto kept = hn::IfThenZeroElse(is_tiny, x);
   const LogPlace<D> place(d, hn::Add(one, kept));
@@ -264,39 +283,41 @@ HWY_INLINE hn::Vec<D> NearestOf(Log1p, D d, hn::Vec<D> x, Doubts<D>* doubts) {
   const auto near = hn::Add(product, difference);  // exact
   const auto rest = hn::Add(hn::MulSub(kept, inverse, product), lost);
   const auto r = hn::Add(near, rest);
-  const auto log = TwofoldLog1p(d, r, LostBySum(near, rest, r), place.offset, place.offset_low);
-  return hn::IfThenElse(is_tiny, x, Nearest(d, log, doubts));
+  const auto log = TwofoldLog1p(d, r, LostBySum(near, rest, r), r, place.offset, place.offset_low);
+  const auto nearest = Nearest(d, log);
+  return {hn::IfThenElse(is_tiny, x, nearest.y), hn::IfThenElse(is_tiny, x, nearest.other)};
 }
 
-// Vector by vector, in f64.
+// In f64. Far to the left sigmoid and softplus are e^x, which takes less time.
 template <class Op, class D>
 HWY_INLINE hn::Vec<D> InWideLanes(Op op, D d, hn::Vec<D> x) {
+  const auto far = hn::Set(d, kTwofoldLeast);
+  if constexpr (std::is_same_v<Op, Sigmoid> || std::is_same_v<Op, Softplus>) {
+    if (hn::AllTrue(d, hn::Lt(x, far))) return Exp()(d, x, 0);
+  }
+  if constexpr (std::is_same_v<Op, LogSigmoid>) {
+    if (hn::AllTrue(d, hn::Gt(x, hn::Neg(far)))) return hn::Neg(Exp()(d, hn::Neg(x), 0));
+  }
   return op(d, x, 0);
 }
 
-// Far to the left these are e^x, which takes less time.
-template <class D>
-HWY_INLINE hn::Vec<D> InWideLanes(Sigmoid sigmoid, D d, hn::Vec<D> x) {
-  return hn::AllTrue(d, hn::Lt(x, hn::Set(d, kTwofoldLeast))) ? Exp()(d, x, 0) : sigmoid(d, x, 0);
-}
-
-template <class D>
-HWY_INLINE hn::Vec<D> InWideLanes(Softplus softplus, D d, hn::Vec<D> x) {
-  return hn::AllTrue(d, hn::Lt(x, hn::Set(d, kTwofoldLeast))) ? Exp()(d, x, 0) : softplus(d, x, 0);
-}
-
-template <class D>
-HWY_INLINE hn::Vec<D> InWideLanes(LogSigmoid log_sigmoid, D d, hn::Vec<D> x) {
-  const auto is_far = hn::AllTrue(d, hn::Gt(x, hn::Set(d, -kTwofoldLeast)));
-  return is_far ? hn::Neg(Exp()(d, hn::Neg(x), 0)) : log_sigmoid(d, x, 0);
-}
-
-// By way of memory, so that a pack that needs no replacement stays in registers.
+// By way of memory, so that what needs no f64 stays in registers.
 template <class Op>
-HWY_NOINLINE void ReplaceInWideLanes(float* x, int count) {
+HWY_NOINLINE void InWideLanes(float* x, int count) {
+  const hn::PackTag<Tag<float>, 2> d;
+  for (int i = 0; i < count; i += 2 * static_cast<int>(LanesOf<float>())) {
+    Store<false>(InWideLanes(Op(), d, FromStorage(d, static_cast<const float*>(x + i))), d, x + i);
+  }
+}
+
+// y of the vectors in which there is a doubt.
+template <class Op>
+HWY_NOINLINE void ReplaceDoubtful(const float* x, const uint32_t* doubts, int count, float* y) {
   const Tag<float> d;
+  const hn::RebindToUnsigned<Tag<float>> du;
   for (int i = 0; i < count; i += static_cast<int>(LanesOf<float>())) {
-    hn::Store(InWideLanes(Op(), d, hn::Load(d, x + i)), d, x + i);
+    if (hn::AllTrue(du, hn::Eq(hn::Load(du, doubts + i), hn::Zero(du)))) continue;
+    hn::Store(InWideLanes(Op(), d, hn::Load(d, x + i)), d, y + i);
   }
 }
 
@@ -320,13 +341,33 @@ struct ByTwofold {
   template <int kCount>
   HWY_INLINE hn::Pack<Tag<float>, kCount> Of(hn::PackTag<Tag<float>, kCount> d, const hn::Pack<Tag<float>, kCount>& x,
                                              int64_t) const {
-    Doubts<hn::PackTag<Tag<float>, kCount>> doubts;
-    const auto y = NearestOf(Op(), d, x, &doubts);
-    if (HWY_LIKELY(doubts.AreNone())) return y;
-    alignas(64) float lanes[kCount * LanesOf<float>()];
+    constexpr Reach reach = ReachOf(Op());
+    constexpr int kElements = kCount * static_cast<int>(LanesOf<float>());
+    static_assert(kCount % 2 == 0, "f64 takes two vectors at a time");
+    alignas(64) float lanes[kElements];
+    if (HWY_UNLIKELY(!AreWithin(x, reach.low, reach.high))) {
+      Store<false>(x, d, lanes);
+      InWideLanes<Op>(lanes, kElements);
+      return FromStorage(d, static_cast<const float*>(lanes));
+    }
+    const auto candidates = NearestOf(Op(), d, x);
+    const auto doubts = candidates.Doubts();
+    if (HWY_LIKELY(AreZero(doubts))) return candidates.y;
+    alignas(64) uint32_t bits[kElements];
+    alignas(64) float y[kElements];
     Store<false>(x, d, lanes);
-    ReplaceInWideLanes<Op>(lanes, kCount * static_cast<int>(LanesOf<float>()));
-    return FromStorage(d, static_cast<const float*>(lanes));
+    Store<false>(candidates.y, d, y);
+    Store<false>(doubts, hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>>(), bits);
+    ReplaceDoubtful<Op>(lanes, bits, kElements, y);
+    return FromStorage(d, static_cast<const float*>(y));
+  }
+
+  template <class DU, int kCount>
+  static HWY_INLINE bool AreZero(const hn::Pack<DU, kCount>& bits) {
+    auto any = bits.at[0];
+    HWY_UNROLL(8)
+    for (int i = 1; i < kCount; ++i) any = hn::Or(any, bits.at[i]);
+    return hn::AllTrue(DU(), hn::Eq(any, hn::Zero(DU())));
   }
 };
 
