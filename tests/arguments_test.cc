@@ -311,6 +311,22 @@ TEST(Arguments, UpstreamBeyondTheArithmeticOfTheGradientIsAnError) {
   }
 }
 
+TEST(Arguments, SparseTargetsNeedWeightsAndAnAddressSpace) {
+  const float x[2] = {0, 1}, weight = 1;
+  const int64_t label = 0;
+  double total = 7;
+  const xent_logits logits = xent_logits_rows(x, XENT_F32, 1, 2);
+  xent_softmax_outputs outputs = xent_softmax_outputs_none();
+  outputs.total = &total;
+  xent_targets targets = xent_targets_sparse(&label, XENT_I64, nullptr, 1, XENT_REST_DROP);
+  EXPECT_EQ(xent_softmax_cross_entropy(&logits, &targets, nullptr, &outputs), XENT_INVALID_ARGUMENT);
+  EXPECT_STREQ(xent_last_error(), "targets.weights is NULL");
+  targets = xent_targets_sparse(&label, XENT_I64, &weight, std::numeric_limits<int64_t>::max(), XENT_REST_DROP);
+  EXPECT_EQ(xent_softmax_cross_entropy(&logits, &targets, nullptr, &outputs), XENT_SIZE_OVERFLOW);
+  EXPECT_NE(std::string(xent_last_error()).find("targets.per_row is 9223372036854775807"), std::string::npos);
+  EXPECT_EQ(total, 7);
+}
+
 TEST(Arguments, NoOptionsMeanTheDefaults) {
   for (const xent_dtype storage : kStorageTypes) {
     Call with(storage, XENT_I64, CallMode::kPlain);

@@ -23,7 +23,7 @@
 namespace xent_test {
 namespace {
 
-constexpr int64_t kClassCounts[] = {1, 2, 7, 33, 100, 1000, 2048, 2049, 5000};
+constexpr int64_t kClassCounts[] = {1, 2, 7, 10, 16, 17, 31, 33, 100, 1000, 2048, 2049, 5000};
 
 // Multiples of 2^-14 in (-32, 32), in every 8th row far from zero, in every 9th with -inf in places, in every 10th with
 // a confident label; row 11 is ignored and row 12 is NaN.
@@ -233,6 +233,10 @@ TEST(Bits, AreTheSameOnEveryInstructionSetWithFma) {
   for (const xent_dtype dtype : kStorageTypes) {
     for (const int64_t classes : kClassCounts) {
       ExpectSameBitsWithFma(IntegerProblem(dtype, 20, classes, 6), "integers");
+      // Rows with nothing unusual among them are summed eight at a time.
+      Problem usual(dtype, 40, classes);
+      usual.Fill("normal", 11);
+      ExpectSameBitsWithFma(usual, "usual rows");
       for (const Distribution& distribution : Distributions()) {
         Problem problem(dtype, 6, classes);
         problem.Fill(distribution, static_cast<uint64_t>(classes));

@@ -215,6 +215,11 @@ TEST(FunctionValues, OfSinglesClosestToTheMiddleOfTwoAreTheNearest) {
       const Bytes wanted = ArrayOf(XENT_F32, {hard.y});
       EXPECT_EQ(FirstDifference(XENT_F32, x, Mapped(hard.function, XENT_F32, x), wanted), "")
           << NameOf(hard.function, XENT_F32);
+      // Whole vectors may have a way of their own.
+      const size_t bytes = 301 * sizeof(float);
+      const Bytes many = Repeated(x, bytes);
+      EXPECT_EQ(FirstDifference(XENT_F32, many, Mapped(hard.function, XENT_F32, many), Repeated(wanted, bytes)), "")
+          << NameOf(hard.function, XENT_F32);
     }
   });
 }

@@ -166,22 +166,28 @@ TEST(Memory, CanariesSurviveAGradientLargerThanTheCache) {
   }
 }
 
-// Rows of one page each, a page apart; the pages between and behind hold the padding.
+// Rows of whole pages each, a page apart; the pages between and behind hold the padding.
 class PagedRows {
  public:
   PagedRows(const Problem& packed, size_t classes)
-      : row_bytes_(classes * SizeOf(packed.dtype)), rows_(static_cast<size_t>(packed.rows)), pages_(2 * rows_) {
+      : row_bytes_(classes * SizeOf(packed.dtype)),
+        row_pages_((row_bytes_ + Pages::PageSize() - 1) / Pages::PageSize()),
+        rows_(static_cast<size_t>(packed.rows)),
+        pages_(rows_ * (row_pages_ + 1)) {
     for (size_t r = 0; r < rows_; ++r) std::memcpy(Row(r), packed.logits.data() + r * row_bytes_, row_bytes_);
   }
 
-  unsigned char* Row(size_t r) { return pages_.data() + 2 * r * Pages::PageSize(); }
+  size_t StrideBytes() const { return (row_pages_ + 1) * Pages::PageSize(); }
+  unsigned char* Row(size_t r) { return pages_.data() + r * StrideBytes(); }
+  // The page after each row.
   void ForbidPadding() {
-    for (size_t r = 0; r < rows_; ++r) pages_.Forbid(2 * r + 1, 1);
+    for (size_t r = 0; r < rows_; ++r) pages_.Forbid(r * (row_pages_ + 1) + row_pages_, 1);
   }
-  void ForbidRow(size_t r) { pages_.Forbid(2 * r, 1); }
+  void ForbidRow(size_t r) { pages_.Forbid(r * (row_pages_ + 1), row_pages_); }
 
  private:
   size_t row_bytes_;
+  size_t row_pages_;
   size_t rows_;
   Pages pages_;
 };
@@ -195,8 +201,8 @@ void CallPagedAndCompare(const Problem& packed, PagedRows* rows, unsigned want, 
   outputs.gradient_outer_stride = packed.classes;
   outputs.gradient_class_stride = 1;
   outputs.gradient_inner_stride = 1;
-  const xent_logits logits =
-      xent_logits_strided(rows->Row(0), packed.dtype, packed.rows, packed.classes, StrideOfTwoPages(packed.dtype));
+  const xent_logits logits = xent_logits_strided(rows->Row(0), packed.dtype, packed.rows, packed.classes,
+                                                 static_cast<int64_t>(rows->StrideBytes() / SizeOf(packed.dtype)));
   const xent_targets targets = packed.Targets();
   ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &packed.options, &outputs), XENT_OK) << xent_last_error();
   EXPECT_EQ(FirstDifference(results, expected), "");
@@ -223,10 +229,12 @@ TEST(Memory, PaddingOnUnreadablePagesIsNotTouched) {
 TEST(Memory, IgnoredRowsOnUnreadablePagesAreNotRead) {
   ForEveryIsa([](const std::string& isa) {
     for (const xent_dtype dtype : kStorageTypes) {
-      for (const int64_t classes : {int64_t{3}, int64_t{100}, StrideOfTwoPages(dtype) / 2}) {
+      // The last are longer than a chunk, and so long that threads share rows.
+      for (const int64_t classes : {int64_t{3}, int64_t{100}, StrideOfTwoPages(dtype) / 2, 2 * StrideOfTwoPages(dtype),
+                                    34 * StrideOfTwoPages(dtype)}) {
         Problem packed(dtype, 6, classes);
         packed.Fill("wide_10", 9);
-        packed.options.num_threads = 1;
+        packed.options.num_threads = classes > 4096 ? 3 : 1;
         for (const size_t r : {0, 3, 5}) packed.labels[r] = packed.options.ignore_index;
         const Results expected = MustRun(packed);
         PagedRows rows(packed, static_cast<size_t>(classes));

@@ -84,6 +84,56 @@ TEST(SoftmaxOutputs, EverySubsetOfUsualRowsHasTheBitsOfAllTogether) {
   });
 }
 
+// What a call gives of the rows' values, in f32.
+struct RowValues {
+  explicit RowValues(size_t rows)
+      : entropy(rows, -1), probability(rows, -1), log_probability(rows, 1), argmax(rows, -7) {}
+
+  std::vector<float> entropy, probability, log_probability;
+  std::vector<int64_t> argmax;
+  int64_t correct = -1;
+  double z_loss = -1;
+};
+
+TEST(SoftmaxOutputs, ValuesOfRowsMayBeAskedForAlone) {
+  ForEveryIsa([](const std::string&) {
+    for (const int64_t classes : {2, 10, 100, 3000}) {
+      Problem problem(XENT_F32, 20, classes);
+      problem.Fill("normal", 5);
+      problem.options.z_loss = 0.25;
+      const xent_logits logits = problem.Logits();
+      const xent_targets targets = problem.Targets();
+      // Bit i of `want` asks for the i-th value.
+      const auto values_of = [&](unsigned want) {
+        RowValues values(20);
+        xent_softmax_outputs out = xent_softmax_outputs_none();
+        if (want & 1) out.entropy = values.entropy.data();
+        if (want & 2) out.probability = values.probability.data();
+        if (want & 4) out.log_probability = values.log_probability.data();
+        if (want & 8) out.argmax = values.argmax.data();
+        if (want & 16) out.correct = &values.correct;
+        if (want & 32) out.z_loss = &values.z_loss;
+        EXPECT_EQ(xent_softmax_cross_entropy(&logits, &targets, &problem.options, &out), XENT_OK) << xent_last_error();
+        return values;
+      };
+      const RowValues all = values_of(63);
+      const RowValues entropy = values_of(1), probability = values_of(2), log_probability = values_of(4);
+      EXPECT_EQ(values_of(8).argmax, all.argmax);
+      EXPECT_EQ(values_of(16).correct, all.correct);
+      EXPECT_NEAR(values_of(32).z_loss, all.z_loss, 1e-5 * all.z_loss);
+      EXPECT_GT(all.z_loss, 0);
+      for (size_t r = 0; r < 20; ++r) {
+        EXPECT_NEAR(entropy.entropy[r], all.entropy[r], 1e-5f * all.entropy[r]);
+        EXPECT_NEAR(probability.probability[r], all.probability[r], 1e-5f * all.probability[r]);
+        EXPECT_NEAR(log_probability.log_probability[r], all.log_probability[r], -1e-5f * all.log_probability[r]);
+        EXPECT_GT(all.entropy[r], 0);
+        EXPECT_LT(all.log_probability[r], 0);
+        EXPECT_GE(all.argmax[r], 0);
+      }
+    }
+  });
+}
+
 TEST(SoftmaxOutputs, InPlaceHasTheBitsOfOutOfPlace) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     for (const int64_t classes : kClassCounts) {

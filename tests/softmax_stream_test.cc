@@ -224,6 +224,31 @@ TEST(SoftmaxStream, WhatIsWrongIsNamedAndChangesNothing) {
          "more_states is NULL");
   EXPECT_EQ(finish(10), XENT_OK);
   EXPECT_NEAR(total, MustRun(problem, kTotal).total, 1e-6);
+
+  // Where arrays lie.
+  const auto shifted = [](auto* pointer) {
+    return reinterpret_cast<decltype(pointer)>(reinterpret_cast<unsigned char*>(pointer) + 4);
+  };
+  expect(xent_softmax_begin(3, shifted(states.data()), logits.data()), XENT_INVALID_ARGUMENT, "argument.states is");
+  expect(xent_softmax_begin(3, states.data(), shifted(logits.data())), XENT_INVALID_ARGUMENT,
+         "argument.label_logits is");
+  expect(xent_softmax_begin(4, states.data(), reinterpret_cast<double*>(states.data())), XENT_OVERLAP,
+         "overlaps label_logits");
+  std::vector<xent_row_state> more_states(states);
+  std::vector<double> more_logits(logits);
+  expect(xent_softmax_merge(4, more_states.data(), more_logits.data(), nullptr, logits.data()), XENT_INVALID_ARGUMENT,
+         "states is NULL");
+  expect(xent_softmax_merge(4, states.data(), more_logits.data(), states.data(), logits.data()), XENT_OVERLAP,
+         "states");
+  expect(xent_softmax_push(&slice, 0, &labels, nullptr, nullptr, logits.data()), XENT_INVALID_ARGUMENT,
+         "states is NULL");
+  expect(xent_softmax_finish(4, 10, 99, states.data(), logits.data(), &labels, nullptr, &outputs),
+         XENT_INVALID_ARGUMENT, "dtype is 99");
+  expect(xent_softmax_push_gradient(&slice, 0, 0, states.data(), logits.data(), &labels, nullptr, gradient.data()),
+         XENT_INVALID_ARGUMENT, "classes is 0");
+  expect(xent_softmax_push_gradient(&slice, 0, 10, states.data(), logits.data(), &labels, nullptr,
+                                    reinterpret_cast<unsigned char*>(gradient.data()) + 1),
+         XENT_INVALID_ARGUMENT, "argument.gradient is");
 }
 
 }  // namespace
