@@ -259,15 +259,17 @@ HWY_INLINE auto ApplyToStep(const T* from, int64_t index, Op& op) {
   };
 }
 
-// How many vectors of type C the loop of an array gives an operation as a pack: as many as it says, where there are
-// registers for it, or one. (Of a sum, which has a step of its own, it takes the whole step or one.)
+// How many vectors of type C the loop of an array gives an operation as a pack: as many as it says, where there are 32
+// registers, at most two where there are 16, or one. (Of a sum, which has a step of its own, it takes the whole step or
+// one.)
 template <class Op, class C, class = void>
 struct Together {
   static constexpr int kVectors = 1;
 };
 template <class Op, class C>
 struct Together<Op, C, std::void_t<decltype(Op::template kTogether<C>)>> {
-  static constexpr int kVectors = HWY_CAP_GE512 ? Op::template kTogether<C> : 1;
+  static constexpr int kMost = Op::template kTogether<C>;
+  static constexpr int kVectors = HWY_CAP_GE512 ? kMost : HWY_CAP_GE256 ? std::min(kMost, 2) : 1;
 };
 
 // A pack as a step: a function of the vector's index. (No lambda: what the compiler makes to copy one lacks the
