@@ -6,6 +6,7 @@ XENT_COMMAND is the path of the executable. To repeat one test:
 
 import json
 import os
+import pty
 import subprocess
 import tempfile
 import unittest
@@ -25,6 +26,13 @@ class CommandCase(unittest.TestCase):
 
     def path(self, name):
         return os.path.join(self.folder, name)
+
+    def open_terminal(self):
+        """Both ends of a terminal; containers may have none to give."""
+        try:
+            return pty.openpty()
+        except OSError as error:
+            return self.skipTest(f"no terminal: {error}")
 
     def run_command(self, *arguments, environment=None):
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("XENT_", "OMP_"))}

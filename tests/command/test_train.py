@@ -1,7 +1,6 @@
 """xent train: the three problems, their options, and the progress bar."""
 
 import os
-import pty
 import re
 import subprocess
 import unittest
@@ -176,7 +175,7 @@ class Refusals(CommandCase):
 class ProgressBar(CommandCase):
     def run_on_terminal(self, *arguments):
         """Standard output, and what a terminal as standard error saw."""
-        leader, follower = pty.openpty()
+        leader, follower = self.open_terminal()
         with subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=follower, text=True) as process:
             os.close(follower)
             seen = b""

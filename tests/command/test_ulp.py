@@ -3,7 +3,6 @@
 import importlib.util
 import math
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -152,7 +151,7 @@ class Report(UlpCase):
         self.assertEqual(report["isas"][0]["isa"], slowest)
 
     def test_a_terminal_sees_the_time_left(self):
-        leader, follower = pty.openpty()
+        leader, follower = self.open_terminal()
         command = [COMMAND, "ulp", "tanh", "--dtype", "f64", "--samples", "30000000", "--isa", "all", "--threads", "1"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=follower) as process:
             os.close(follower)
