@@ -16,13 +16,13 @@
 #include <type_traits>
 
 #include "lib/kernels.h"
+#include "lib/simd/accumulators-inl.h"
 #include "lib/simd/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t kStep = 64;
 // Elements that a loop without a sum works on together.
 constexpr int64_t kMapStep = 32;
 
@@ -30,10 +30,6 @@ constexpr int64_t kMapStep = 32;
 // (Zen 5, 512 x 32000 f32 from memory: 1.30 ms; 1.46 at 1024 bytes, 1.33 at 4096, 1.30 at 16384).
 constexpr int64_t kPrefetchBytes = 8192;
 
-// Vectors of a step. A step is passed about as a function of the vector's index, evaluated where it is needed: 64
-// elements at once would not fit the registers.
-template <class C>
-constexpr int64_t kStepVectors = kStep / static_cast<int64_t>(hn::MaxLanes(Tag<C>()));
 template <class C>
 constexpr int64_t kMapVectors = kMapStep / static_cast<int64_t>(hn::MaxLanes(Tag<C>()));
 
@@ -42,203 +38,6 @@ template <class C>
 HWY_INLINE auto StepFrom(const C* from) {
   return [from](int64_t v) HWY_ATTR { return hn::LoadU(Tag<C>(), from + v * LanesOf<C>()); };
 }
-
-// The sum of steps, to about a rounding error per element: of a step, lanes l, l + 16, l + 32 and l + 48 are added in
-// f32 as (0 + 1) + (2 + 3), the rest in sixteen f64 lanes. (Pairs alone: a tenth slower, Zen 4, in cache.)
-class SinglesSum {
- public:
-  static constexpr float kIdentity = 0.0f;
-
-  HWY_INLINE SinglesSum() {
-    for (auto& lanes : sum_) lanes = hn::Zero(Wide());
-  }
-
-  template <class StepAt>
-  HWY_INLINE void Add(const StepAt& at) {
-    HWY_UNROLL(16)
-    for (int64_t i = 0; i < kPart; ++i) {
-      // Lower addresses first: what `at` writes goes out in order.
-      const auto first = at(i);
-      const auto low = hn::Add(first, at(kPart + i));
-      const auto third = at(2 * kPart + i);
-      const auto high = hn::Add(third, at(3 * kPart + i));
-      Widen(hn::Add(low, high), sum_ + i * kVectors / kPart);
-    }
-  }
-
-#if HWY_CAP_GE512
-  // The sums of lanes l and l + 8.
-  HWY_INLINE hn::Vec<hn::CappedTag<double, 8>> Lanes() const { return hn::Add(sum_[0], sum_[1]); }
-#endif
-
-  // ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)) of the sums of lanes l and l + 8.
-  HWY_INLINE void Finish(double* sum, double* low) const {
-    alignas(64) double s[8];
-    for (int64_t i = 0; i < kVectors / 2; ++i) {
-      hn::Store(hn::Add(sum_[i], sum_[i + kVectors / 2]), Wide(), s + i * kLanes);
-    }
-    *sum = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
-    *low = 0.0;
-  }
-
- protected:
-  using Wide = hn::CappedTag<double, 8>;
-  static constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Wide()));
-  static constexpr int64_t kVectors = 16 / kLanes;
-  static constexpr int64_t kPart = kStepVectors<float> / 4;
-
-  HWY_INLINE void Widen(hn::Vec<Tag<float>> x, hn::Vec<Wide>* to) {
-    const Wide d;
-#if HWY_TARGET == HWY_SCALAR
-    to[0] = hn::Add(to[0], hn::PromoteTo(d, x));
-#else
-    const hn::Half<Tag<float>> half;
-    to[0] = hn::Add(to[0], hn::PromoteTo(d, hn::LowerHalf(half, x)));
-    to[1] = hn::Add(to[1], hn::PromoteTo(d, hn::UpperHalf(half, x)));
-#endif
-  }
-
-  hn::Vec<Wide> sum_[kVectors];
-};
-
-// The same, but each element is widened before it is added.
-class WidenedSum : public SinglesSum {
- public:
-  HWY_INLINE WidenedSum() {}
-
-  template <class StepAt>
-  HWY_INLINE void Add(const StepAt& at) {
-    HWY_UNROLL(16)
-    for (int64_t i = 0; i < 4 * kPart; ++i) Widen(at(i), sum_ + i % kPart * kVectors / kPart);
-  }
-};
-
-// Adds eight sums with their rounding errors up to the first.
-inline void AddLanes(double* sums, double* lows) {
-  for (int stride = 4; stride > 0; stride /= 2) {
-    for (int i = 0; i < stride; ++i) {
-      const double a = sums[i];
-      const double b = sums[i + stride];
-      sums[i] = a + b;
-      const double from_b = sums[i] - a;
-      lows[i] += lows[i + stride] + ((a - (sums[i] - from_b)) + (b - from_b));
-    }
-  }
-}
-
-// The sum of steps with the rounding errors of its eight lanes of f64, after the quarters of half a step were added in
-// f64.
-class DoublesSum {
- public:
-  static constexpr double kIdentity = 0.0;
-
-  HWY_INLINE DoublesSum() {
-    for (auto& lanes : sum_) lanes = hn::Zero(Tag<double>());
-    for (auto& lanes : low_) lanes = hn::Zero(Tag<double>());
-  }
-
-  // Lanes l, l + 8, l + 16 and l + 24 of each half of a step as (0 + 2) + (1 + 3).
-  template <class StepAt>
-  HWY_INLINE void Add(const StepAt& at) {
-    AddHalf(at, 0);
-    AddHalf(at, 4 * kVectors);
-  }
-
-  HWY_INLINE void Finish(double* sum, double* low) const {
-    alignas(64) double sums[8];
-    alignas(64) double lows[8];
-    for (int64_t i = 0; i < kVectors; ++i) {
-      hn::Store(sum_[i], Tag<double>(), sums + i * LanesOf<double>());
-      hn::Store(low_[i], Tag<double>(), lows + i * LanesOf<double>());
-    }
-    AddLanes(sums, lows);
-    *sum = sums[0];
-    *low = lows[0];
-  }
-
- private:
-  static constexpr int64_t kVectors = 8 / LanesOf<double>();
-
-  template <class StepAt>
-  HWY_INLINE void AddHalf(const StepAt& at, int64_t begin) {
-    HWY_UNROLL(8)
-    for (int64_t i = begin; i < begin + kVectors; ++i) {
-      const auto even = hn::Add(at(i), at(2 * kVectors + i));
-      const auto odd = hn::Add(at(kVectors + i), at(3 * kVectors + i));
-      const auto term = hn::Add(even, odd);
-      auto& sum = sum_[i - begin];
-      const auto before = sum;
-      sum = hn::Add(before, term);
-      const auto from_term = hn::Sub(sum, before);
-      const auto lost = hn::Add(hn::Sub(before, hn::Sub(sum, from_term)), hn::Sub(term, from_term));
-      low_[i - begin] = hn::Add(low_[i - begin], lost);
-    }
-  }
-
-  hn::Vec<Tag<double>> sum_[kVectors];
-  hn::Vec<Tag<double>> low_[kVectors];
-};
-
-template <class C>
-using StepSum = std::conditional_t<sizeof(C) == sizeof(float), SinglesSum, DoublesSum>;
-
-// For logits of either sign: what cancels must not have been rounded in f32.
-template <class C>
-using SignedSum = std::conditional_t<sizeof(C) == sizeof(float), WidenedSum, DoublesSum>;
-
-// The largest element, and whether any is NaN or +inf.
-template <class C>
-class MaxAccumulator {
- public:
-  static constexpr C kIdentity = -std::numeric_limits<C>::infinity();
-
-  HWY_INLINE MaxAccumulator() : max_(hn::Set(Tag<C>(), kIdentity)), bad_(hn::Zero(Tag<C>())) {}
-
-  template <class StepAt>
-  HWY_INLINE void Add(const StepAt& at) {
-    const auto infinity = hn::Set(Tag<C>(), -kIdentity);
-    HWY_UNROLL(8)
-    for (int64_t i = 0; i < kStepVectors<C>; ++i) {
-      const auto x = at(i);
-      max_ = hn::Max(x, max_);
-      bad_ = hn::IfThenElse(hn::Lt(x, infinity), bad_, x);
-    }
-  }
-
-  // The maximum; NaN where +inf or NaN was met.
-  HWY_INLINE C Finish() const {
-    const Tag<C> d;
-    if (!hn::AllTrue(d, hn::Lt(bad_, hn::Set(d, -kIdentity)))) return std::numeric_limits<C>::quiet_NaN();
-    return hn::GetLane(hn::MaxOfLanes(d, max_));
-  }
-
- private:
-  hn::Vec<Tag<C>> max_;
-  hn::Vec<Tag<C>> bad_;
-};
-
-// The largest and the least element, or 0; -inf and NaN are passed over.
-template <class C>
-class ExtremesAccumulator {
- public:
-  static constexpr C kIdentity = 0;
-
-  HWY_INLINE ExtremesAccumulator() : max(hn::Zero(Tag<C>())), min(hn::Zero(Tag<C>())) {}
-
-  template <class StepAt>
-  HWY_INLINE void Add(const StepAt& at) {
-    const auto masked = hn::Set(Tag<C>(), -std::numeric_limits<C>::infinity());
-    HWY_UNROLL(8)
-    for (int64_t i = 0; i < kStepVectors<C>; ++i) {
-      const auto x = at(i);
-      max = hn::Max(x, max);
-      min = hn::Min(hn::IfThenZeroElse(hn::Eq(x, masked), x), min);
-    }
-  }
-
-  hn::Vec<Tag<C>> max;
-  hn::Vec<Tag<C>> min;
-};
 
 // Asks for the memory that so many elements kPrefetchBytes ahead will read, into the L2 cache: the few buffers before
 // the L1 cache are busy with each line until it is there. (Intel, 5000 x 32000 f32 from memory, loss: 28.5 ms, and 38.6
