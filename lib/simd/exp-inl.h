@@ -343,7 +343,9 @@ HWY_INLINE hn::Vec<D> InversePower(D d, hn::Vec<hn::RebindToUnsigned<D>> n) {
 // end, since arithmetic on subnormal numbers takes the processor many times as long.
 template <class D>
 struct Tiny {
-  HWY_INLINE Tiny(D d, hn::Vec<D> x) : x_(x), mask_(hn::Lt(hn::Abs(x), hn::Set(d, 0x1p-54))) {}
+  static constexpr Lane<D> kLeast = sizeof(Lane<D>) == sizeof(float) ? Lane<D>(0x1p-30) : Lane<D>(0x1p-54);
+
+  HWY_INLINE Tiny(D d, hn::Vec<D> x) : x_(x), mask_(hn::Lt(hn::Abs(x), hn::Set(d, kLeast))) {}
   HWY_INLINE hn::Vec<D> Without() const { return hn::IfThenZeroElse(mask_, x_); }
   HWY_INLINE hn::Vec<D> PutBack(hn::Vec<D> y) const { return hn::IfThenElse(mask_, x_, y); }
 

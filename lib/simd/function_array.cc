@@ -29,14 +29,9 @@ constexpr MapRow MapsOf() {
 }
 
 MapKernel ChooseMap(Function function, Dtype dtype) {
-  static constexpr MapRow kMaps[] = {MapsOf<Exp>(),
-                                     MapsOf<ByTwofold<Log>>(),
-                                     MapsOf<ByTwofold<Log1p>>(),
-                                     MapsOf<Expm1>(),
-                                     MapsOf<ByTwofold<Sigmoid>>(),
-                                     MapsOf<ByTwofold<LogSigmoid>>(),
-                                     MapsOf<ByTwofold<Softplus>>(),
-                                     MapsOf<Tanh>()};
+  static constexpr MapRow kMaps[] = {
+      MapsOf<Fastest<Exp>>(),     MapsOf<Fastest<Log>>(),        MapsOf<Fastest<Log1p>>(),    MapsOf<Fastest<Expm1>>(),
+      MapsOf<Fastest<Sigmoid>>(), MapsOf<Fastest<LogSigmoid>>(), MapsOf<Fastest<Softplus>>(), MapsOf<Fastest<Tanh>>()};
   return kMaps[static_cast<int>(function)].of_dtype[static_cast<int>(dtype)];
 }
 

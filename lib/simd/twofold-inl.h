@@ -1,12 +1,14 @@
-// f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, right to 2^-35.1
-// of itself, and rounds to one and the same float wherever it rounds so with that error added and taken away. A vector
-// in which some lane does not (one in 90 or fewer), and a pack with a lane out of reach, are computed in f64 instead.
-// Sixteen lanes at a time, not eight: half the time of f64. For AVX-512, where one permutation looks up 32 floats; the
-// bits are everybody's, since a result has only one correct rounding. The proof is `xent ulp FUNCTION --exhaustive`.
+// f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, right to
+// kTwofoldError of itself, and rounds to one and the same float wherever it rounds so with that error added and taken
+// away. A vector in which some lane does not, and a pack with a lane out of reach, are computed in f64 instead. All
+// lanes of a vector at a time, not half of them: half the time of f64, or less. For AVX-512 and AVX2, where one
+// permutation looks up 32 or 8 floats; the bits are everybody's, since a result has only one correct rounding. The
+// proof is `xent ulp FUNCTION --exhaustive`.
 //
-// e^x = P (1 + r + w): n = rint(32 x / ln 2), r = x - n ln 2 / 32, P the float nearest to 2^(n/32), w what r^2/2 and
-// higher powers add, and what r and P lack. log(m) = log(1 + r) - log(c), r = m c - 1, c close to 1/m and twelve bits
-// long. log(1 + r) = r - r^2/2 + r^3 (...), where the sum of the first two terms keeps its rounding errors.
+// e^x = P (1 + r + w): n = rint(places x / ln 2), r = x - n ln 2 / places, P the float nearest to 2^(n / places), w
+// what r^2/2 and higher powers add, and what r and P lack. log(m) = log(1 + r) - log(c), r = m c - 1, c close to 1/m
+// and twelve bits long. log(1 + r) = r - r^2/2 + r^3 (...), where the sum of the first two terms keeps its rounding
+// errors.
 
 #if defined(XENT_SIMD_TWOFOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_TWOFOLD_INL_H_
@@ -21,9 +23,12 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
 
 // Made by tools/coefficients.
+#if HWY_TARGET == HWY_AVX3
+// Tables of 32 places.
+constexpr int kPlaceBits = 5;
 constexpr float kTwofoldTurn[] = {0xb17218p-29f, -0x82e308p-57f};
 constexpr float kTwofoldExpTail[] = {0x8p-4f, 0xaaaae4p-26f, 0xaaaacfp-28f};
 alignas(64) constexpr uint32_t kTwofoldPowers[] = {
@@ -73,19 +78,54 @@ alignas(64) constexpr float kTwofoldSoftplusLogsLow[] = {
     0xc99127p-50f,  -0xd3a9f2p-49f, 0xca7637p-52f,  0xa24192p-49f};
 constexpr float kTwofoldLogTail[] = {0xaaaaabp-25f, -0x8p-5f, 0xccc9bap-26f, -0xaab28cp-26f};
 
+// The mantissa, less these bits, has the place in the tables on top, and 1 in the middle of a place.
+constexpr uint32_t kTwofoldLogLowBits = 0x3F360000u;
 // More than the largest error of a sum of two floats, relative to it (log at 0x1.fbe83p-1: 2^-35.14).
 constexpr float kTwofoldError = 0x1p-35f;
+constexpr float kTwofoldErrorOfSquare = 0.0f;  // r is small
+#else
+// Tables of 8 places.
+constexpr int kPlaceBits = 3;
+constexpr float kTwofoldTurn[] = {0xb17218p-27f, -0x82e308p-55f};
+constexpr float kTwofoldExpTail[] = {0xaaaaabp-26f, 0xaaad1ap-28f, 0x887f04p-30f};
+alignas(32) constexpr uint32_t kTwofoldPowers[] = {0x3f800000u, 0x3f7b95c2u, 0x3f7837f0u, 0x3f75fed7u,
+                                                   0x3f7504f3u, 0x3f75672au, 0x3f7744fdu, 0x3f7ac0c7u};
+alignas(32) constexpr float kTwofoldPowersLow[] = {0x0p-24f,      -0xce0611p-50f, 0x892801p-48f,  -0x851aa9p-48f,
+                                                   0x9302aep-49f, 0xb3d0e5p-51f,  -0xfce183p-50f, -0xd290bep-51f};
+constexpr float kTwofoldLn2[] = {0xb172p-16f, 0xbfbe8ep-43f};
+alignas(32) constexpr float kTwofoldLogInverses[] = {0xaabp-11f, 0x9d9p-11f, 0x925p-11f, 0x889p-11f,
+                                                     0x8p-3f,    0xe39p-12f, 0xccdp-12f, 0xba3p-12f};
+alignas(32) constexpr float kTwofoldLogs[] = {-0x935bp-17f, -0xd4c8p-18f, -0x88ecp-18f, -0x849cp-19f,
+                                              0x0p-24f,     0xf128p-19f,  0xe47p-14f,   0xa308p-17f};
+alignas(32) constexpr float kTwofoldLogsLow[] = {-0x824d42p-44f, 0x96e3a4p-42f, -0xe5e29p-39f,  -0xc29d0ep-43f,
+                                                 0x0p-24f,       0xee055ep-45f, -0x834657p-43f, 0xbc29c6p-42f};
+alignas(32) constexpr float kTwofoldSoftplusInverses[] = {0x8p-3f,    0xe1ep-12f, 0xca1p-12f, 0xb6dp-12f,
+                                                          0xa6ep-12f, 0x998p-12f, 0x8e2p-12f, 0x845p-12f};
+alignas(32) constexpr float kTwofoldSoftplusLogs[] = {0x0p-24f,      0x80334dp-26f, 0xf2475fp-26f, 0xac6618p-25f,
+                                                      0xdb19f5p-25f, 0x82f026p-24f, 0x96a601p-24f, 0xa8f679p-24f};
+alignas(32) constexpr float kTwofoldSoftplusLogsLow[] = {0x0p-24f,      -0xbe0c8fp-53f, 0xa79909p-51f,  -0xdd6ec1p-51f,
+                                                         0x85c146p-51f, 0xd51603p-52f,  -0xe0e2c6p-49f, 0xb713f9p-49f};
+constexpr float kTwofoldLogTail[] = {0xaaaaabp-25f, -0xffffa7p-26f, 0xcccbp-18f, -0xab89c5p-26f, 0x93dc3fp-26f};
+constexpr uint32_t kTwofoldLogLowBits = 0x3F380000u;
+constexpr float kTwofoldError = 0x1p-36f;
+constexpr float kTwofoldErrorOfSquare = 0x1p-27f;
+#endif
+constexpr float kPlaces = 1 << kPlaceBits;
 
-// The entry of a table that the five lowest bits of `index` name.
+// The entry of a table that the lowest bits of `index` name.
 template <class D>
-HWY_INLINE hn::Vec<D> LookUp32(D d, const float* table, hn::Vec<D> index) {
-  const __m512i places = hn::BitCast(hn::RebindToUnsigned<D>(), index).raw;
+HWY_INLINE hn::Vec<D> LookUp(D d, const float* table, hn::Vec<D> index) {
+  const auto places = hn::BitCast(hn::RebindToUnsigned<D>(), index).raw;
+#if HWY_TARGET == HWY_AVX3
   return hn::Vec<D>{_mm512_permutex2var_ps(hn::Load(d, table).raw, places, hn::Load(d, table + 16).raw)};
+#else
+  return hn::Vec<D>{_mm256_permutevar8x32_ps(hn::Load(d, table).raw, places)};
+#endif
 }
 
 template <class D, int kCount>
-HWY_INLINE hn::Pack<D, kCount> LookUp32(hn::PackTag<D, kCount>, const float* table, const hn::Pack<D, kCount>& index) {
-  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return LookUp32(D(), table, index.at[i]); });
+HWY_INLINE hn::Pack<D, kCount> LookUp(hn::PackTag<D, kCount>, const float* table, const hn::Pack<D, kCount>& index) {
+  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return LookUp(D(), table, index.at[i]); });
 }
 
 // What rounding a + b to `sum` lost, if |a| >= |b| or a = 0.
@@ -131,33 +171,76 @@ HWY_INLINE Candidates<D> Nearest(D d, const Parts<D>& sum) {
           hn::Add(sum.high, hn::NegMulAdd(sum.high, error, sum.low))};
 }
 
-// e^x for -60 <= x <= 0.
+// A sum that errs by what approximates the powers of r from the third on, too.
 template <class D>
-HWY_INLINE Parts<D> TwofoldExp(D d, hn::Vec<D> x) {
-  const hn::RebindToUnsigned<D> du;
-  const auto magic = hn::Set(d, 0x1.8p23f);
-  const auto shifted = hn::MulAdd(x, hn::Set(d, 32.0f * 0x1.715476p0f), magic);
-  const auto n = hn::Sub(shifted, magic);
-  const auto high = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[0]), x);  // exact
-  const auto r = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[1]), high);
-  const auto lost = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[1]), hn::Sub(high, r));
-  const auto low = hn::Add(lost, LookUp32(d, kTwofoldPowersLow, shifted));
-  const auto tail = hn::MulAdd(hn::MulAdd(r, hn::Set(d, kTwofoldExpTail[2]), hn::Set(d, kTwofoldExpTail[1])), r,
-                               hn::Set(d, kTwofoldExpTail[0]));
-  const auto w = hn::MulAdd(hn::Mul(r, r), tail, hn::MulAdd(low, r, low));
-  const auto words = hn::BitCast(du, LookUp32(d, reinterpret_cast<const float*>(kTwofoldPowers), shifted));
-  const auto power = hn::BitCast(d, hn::Add(words, hn::ShiftLeft<18>(hn::BitCast(du, shifted))));
-  const auto first = hn::MulAdd(power, r, power);
-  const auto rest = hn::MulAdd(power, w, hn::MulAdd(power, r, hn::Sub(power, first)));
-  const auto sum = hn::Add(first, rest);
-  return {sum, LostBySum(first, rest, sum)};
+struct SquareParts {
+  hn::Vec<D> high;
+  hn::Vec<D> low;
+  hn::Vec<D> square;  // r^2
+};
+
+template <class D>
+HWY_INLINE Candidates<D> Nearest(D d, const SquareParts<D>& sum) {
+  if constexpr (kTwofoldErrorOfSquare == 0.0f) {
+    return Nearest(d, Parts<D>{sum.high, sum.low});
+  } else {
+    const auto error = hn::MulAdd(sum.square, hn::Set(d, kTwofoldErrorOfSquare),
+                                  hn::Mul(hn::Abs(sum.high), hn::Set(d, kTwofoldError)));
+    return {hn::Add(sum.high, hn::Add(sum.low, error)), hn::Add(sum.high, hn::Sub(sum.low, error))};
+  }
 }
 
-// offset + offset_low + log(1 + r + r_low), |r| < 0.017, offset 0 or of larger magnitude than r. `base`: r, or 0 where
-// powers of r are nothing beside it and might be subnormal.
+// e^x = power (1 + head + tail), tail far below head.
 template <class D>
-HWY_INLINE Parts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> r_low, hn::Vec<D> base, hn::Vec<D> offset,
-                                 hn::Vec<D> offset_low) {
+struct TwofoldPower {
+  HWY_INLINE TwofoldPower(D d, hn::Vec<D> x) {
+    const hn::RebindToUnsigned<D> du;
+    const auto magic = hn::Set(d, 0x1.8p23f);
+    const auto shifted = hn::MulAdd(x, hn::Set(d, kPlaces * 0x1.715476p0f), magic);
+    const auto n = hn::Sub(shifted, magic);
+    const auto r = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[0]), x);  // exact
+    const auto low = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[1]), LookUp(d, kTwofoldPowersLow, shifted));
+    const auto fit = hn::MulAdd(hn::MulAdd(r, hn::Set(d, kTwofoldExpTail[2]), hn::Set(d, kTwofoldExpTail[1])), r,
+                                hn::Set(d, kTwofoldExpTail[0]));
+    square = hn::Mul(r, r);
+    if constexpr (kPlaceBits == 5) {
+      head = r;
+      tail = hn::MulAdd(square, fit, hn::MulAdd(low, r, low));
+    } else {  // r is so large that r^2/2 needs its rounding error
+      const auto half = hn::Mul(r, hn::Set(d, 0.5f));
+      head = hn::MulAdd(half, r, r);
+      const auto lost_of_head = hn::MulAdd(half, r, hn::Sub(r, head));
+      tail = hn::MulAdd(hn::Mul(square, r), fit, hn::MulAdd(low, head, hn::Add(low, lost_of_head)));
+    }
+    const auto words = hn::BitCast(du, LookUp(d, reinterpret_cast<const float*>(kTwofoldPowers), shifted));
+    power = hn::BitCast(d, hn::Add(words, hn::ShiftLeft<23 - kPlaceBits>(hn::BitCast(du, shifted))));
+  }
+
+  // e^x if that is above 2^-90 and finite.
+  HWY_INLINE Parts<D> Exp() const {
+    const auto first = hn::MulAdd(power, head, power);
+    const auto rest = hn::MulAdd(power, tail, hn::MulAdd(power, head, hn::Sub(power, first)));
+    return {first, rest};
+  }
+
+  hn::Vec<D> power;
+  hn::Vec<D> head;
+  hn::Vec<D> tail;
+  hn::Vec<D> square;  // r^2
+};
+
+// high + low, low at most half a unit of high.
+template <class D>
+HWY_INLINE Parts<D> Settled(const Parts<D>& x) {
+  const auto sum = hn::Add(x.high, x.low);
+  return {sum, LostBySum(x.high, x.low, sum)};
+}
+
+// offset + offset_low + log(1 + r + r_low), |r| < 0.017 or 0.069, offset 0 or of larger magnitude than r. `base`: r, or
+// 0 where powers of r are nothing beside it and might be subnormal.
+template <class D>
+HWY_INLINE SquareParts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> r_low, hn::Vec<D> base, hn::Vec<D> offset,
+                                       hn::Vec<D> offset_low) {
   const auto sum = hn::Add(offset, r);
   const auto lost = LostBySum(offset, r, sum);
   const auto minus_half = hn::Mul(base, hn::Set(d, -0.5f));
@@ -167,10 +250,12 @@ HWY_INLINE Parts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> r_low, hn::Vec<D>
   const auto pair = [d, &r](int k) XENT_LAMBDA {
     return hn::MulAdd(hn::Set(d, kTwofoldLogTail[k + 1]), r, hn::Set(d, kTwofoldLogTail[k]));
   };
-  const auto tail = hn::MulAdd(pair(2), square, pair(0));
+  auto high_powers = pair(2);
+  if constexpr (kPlaceBits == 3) high_powers = hn::MulAdd(hn::Set(d, kTwofoldLogTail[4]), square, high_powers);
+  const auto tail = hn::MulAdd(high_powers, square, pair(0));
   const auto step = hn::MulAdd(r_low, hn::Sub(square, r), r_low);  // r_low / (1 + r)
   const auto low = hn::Add(hn::Add(lost, offset_low), hn::Add(square_low, step));
-  return {high, hn::MulAdd(hn::Mul(square, base), tail, low)};
+  return {high, hn::MulAdd(hn::Mul(square, base), tail, low), square};
 }
 
 // Where sums of two floats reach. To the left of it sigmoid and softplus are e^x to f64 and beyond.
@@ -195,10 +280,34 @@ HWY_INLINE hn::Vec<D> BoundedMinus(D d, hn::Vec<D> x) {
   return hn::Max(MinusMagnitude(d, magnitude), hn::Set(d, kTwofoldLeast));
 }
 
+#if HWY_TARGET == HWY_AVX2
+
+constexpr Reach ReachOf(Exp) { return {kTwofoldLeast, 88.0f}; }
+constexpr Reach ReachOf(Expm1) { return {-kLargestFloat, 88.0f}; }
+
 template <class D>
-HWY_INLINE Candidates<D> NearestOf(Sigmoid, D d, hn::Vec<D> x) {
+HWY_INLINE Parts<D> SumOf(Exp, D d, hn::Vec<D> x) {
+  return TwofoldPower<D>(d, x).Exp();
+}
+
+template <class D>
+HWY_INLINE SquareParts<D> SumOf(Expm1, D d, hn::Vec<D> x) {
   const auto one = hn::Set(d, 1.0f);
-  const auto e = TwofoldExp(d, BoundedMinus(d, x));
+  const TwofoldPower<D> e(d, hn::Max(x, hn::Set(d, kTwofoldLeast)));
+  const auto base = hn::Sub(e.power, one);
+  const auto less = hn::Sub(base, e.power);
+  const auto base_low = hn::Sub(hn::Sub(e.power, hn::Sub(base, less)), hn::Add(one, less));
+  const auto first = hn::MulAdd(e.power, e.head, base);
+  const auto rest = hn::MulAdd(e.power, e.head, hn::Sub(base, first));
+  return {first, hn::MulAdd(e.power, e.tail, hn::Add(rest, base_low)), e.square};
+}
+
+#endif  // HWY_TARGET == HWY_AVX2
+
+template <class D>
+HWY_INLINE Parts<D> SumOf(Sigmoid, D d, hn::Vec<D> x) {
+  const auto one = hn::Set(d, 1.0f);
+  const auto e = Settled(TwofoldPower<D>(d, BoundedMinus(d, x)).Exp());
   const auto is_negative = hn::Lt(x, hn::Zero(d));
   const auto numerator = hn::IfThenElse(is_negative, e.high, one);
   const auto denominator = hn::Add(one, e.high);
@@ -206,35 +315,32 @@ HWY_INLINE Candidates<D> NearestOf(Sigmoid, D d, hn::Vec<D> x) {
   const auto inverse = hn::Div(one, denominator);
   const auto q = hn::Mul(numerator, inverse);
   const auto rest = hn::Add(hn::NegMulAdd(q, denominator, numerator), hn::IfThenElseZero(is_negative, e.low));
-  return Nearest(d, Parts<D>{q, hn::Mul(hn::NegMulAdd(q, denominator_low, rest), inverse)});
+  return {q, hn::Mul(hn::NegMulAdd(q, denominator_low, rest), inverse)};
 }
 
 template <class D>
-HWY_INLINE Candidates<D> NearestOf(Softplus, D d, hn::Vec<D> x) {
-  const auto e = TwofoldExp(d, BoundedMinus(d, x));
-  const auto index = hn::MulAdd(e.high, hn::Set(d, 31.49f), hn::Set(d, 0x1.8p23f));
-  const auto c = LookUp32(d, kTwofoldSoftplusInverses, index);
+HWY_INLINE SquareParts<D> SumOf(Softplus, D d, hn::Vec<D> x) {
+  const auto e = Settled(TwofoldPower<D>(d, BoundedMinus(d, x)).Exp());
+  const auto index = hn::MulAdd(e.high, hn::Set(d, kPlaces - 0.51f), hn::Set(d, 0x1.8p23f));
+  const auto c = LookUp(d, kTwofoldSoftplusInverses, index);
   const auto product = hn::Mul(e.high, c);
   const auto r = hn::Add(product, hn::Sub(c, hn::Set(d, 1.0f)));  // exact
   const auto r_low = hn::MulAdd(e.low, c, hn::MulSub(e.high, c, product));
   const auto base = hn::IfThenZeroElse(hn::Lt(e.high, hn::Set(d, 0x1p-40f)), r);
   // What is known early is added early.
   const auto positive = hn::Max(x, hn::Zero(d));
-  const auto of_c = LookUp32(d, kTwofoldSoftplusLogs, index);
+  const auto of_c = LookUp(d, kTwofoldSoftplusLogs, index);
   const auto offset = hn::Add(positive, of_c);
   const auto lost = LostBySum(hn::Max(positive, of_c), hn::Min(positive, of_c), offset);
-  const auto offset_low = hn::Add(lost, LookUp32(d, kTwofoldSoftplusLogsLow, index));
-  return Nearest(d, TwofoldLog1p(d, r, r_low, base, offset, offset_low));
+  const auto offset_low = hn::Add(lost, LookUp(d, kTwofoldSoftplusLogsLow, index));
+  return TwofoldLog1p(d, r, r_low, base, offset, offset_low);
 }
 
 template <class D>
-HWY_INLINE Candidates<D> NearestOf(LogSigmoid, D d, hn::Vec<D> x) {
-  const auto softplus = NearestOf(Softplus(), d, hn::Neg(x));
-  return {hn::Neg(softplus.y), hn::Neg(softplus.other)};
+HWY_INLINE SquareParts<D> SumOf(LogSigmoid, D d, hn::Vec<D> x) {
+  const auto softplus = SumOf(Softplus(), d, hn::Neg(x));
+  return {hn::Neg(softplus.high), hn::Neg(softplus.low), softplus.square};
 }
-
-// The mantissa, less these bits, has the place in the tables in its upper five bits, and 1 in the middle of a place.
-constexpr uint32_t kTwofoldLogLowBits = 0x3F360000u;
 
 template <class D>
 struct LogPlace {
@@ -242,11 +348,11 @@ struct LogPlace {
     const hn::RebindToUnsigned<D> du;
     const hn::RebindToSigned<D> di;
     bits = hn::Sub(hn::BitCast(du, x), hn::Set(du, kTwofoldLogLowBits));
-    const auto index = hn::BitCast(d, hn::ShiftRight<18>(bits));
+    const auto index = hn::BitCast(d, hn::ShiftRight<23 - kPlaceBits>(bits));
     const auto k = hn::ConvertTo(d, hn::ShiftRight<23>(hn::BitCast(di, bits)));
-    inverse = LookUp32(d, kTwofoldLogInverses, index);
-    offset = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[0]), LookUp32(d, kTwofoldLogs, index));  // exact
-    offset_low = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[1]), LookUp32(d, kTwofoldLogsLow, index));
+    inverse = LookUp(d, kTwofoldLogInverses, index);
+    offset = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[0]), LookUp(d, kTwofoldLogs, index));  // exact
+    offset_low = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[1]), LookUp(d, kTwofoldLogsLow, index));
   }
 
   hn::Vec<hn::RebindToUnsigned<D>> bits;
@@ -256,7 +362,7 @@ struct LogPlace {
 };
 
 template <class D>
-HWY_INLINE Candidates<D> NearestOf(Log, D d, hn::Vec<D> x) {
+HWY_INLINE SquareParts<D> SumOf(Log, D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
   const auto one = hn::Set(d, 1.0f);
   const LogPlace<D> place(d, x);
@@ -265,38 +371,71 @@ HWY_INLINE Candidates<D> NearestOf(Log, D d, hn::Vec<D> x) {
   const auto product = hn::Mul(m, place.inverse);
   const auto r = hn::Sub(product, one);  // exact
   const auto r_low = hn::MulSub(m, place.inverse, product);
-  return Nearest(d, TwofoldLog1p(d, r, r_low, r, place.offset, place.offset_low));
+  return TwofoldLog1p(d, r, r_low, r, place.offset, place.offset_low);
 }
 
 template <class D>
-HWY_INLINE Candidates<D> NearestOf(Log1p, D d, hn::Vec<D> x) {
+HWY_INLINE SquareParts<D> SumOf(Log1p, D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;
   const auto one = hn::Set(d, 1.0f);
-  const auto is_tiny = hn::Lt(hn::Abs(x), hn::Set(d, 0x1p-30f));
-  const auto kept = hn::IfThenZeroElse(is_tiny, x);
-  const LogPlace<D> place(d, hn::Add(one, kept));
+  const LogPlace<D> place(d, hn::Add(one, x));
   const auto exponent = hn::AndNot(hn::Set(du, 0x7FFFFFu), place.bits);
   const auto inverse = hn::BitCast(d, hn::Sub(hn::BitCast(du, place.inverse), exponent));
-  const auto product = hn::Mul(kept, inverse);
+  const auto product = hn::Mul(x, inverse);
   const auto difference = hn::Sub(inverse, one);
   const auto lost = hn::Sub(inverse, hn::Add(difference, one));
   const auto near = hn::Add(product, difference);  // exact
-  const auto rest = hn::Add(hn::MulSub(kept, inverse, product), lost);
+  const auto rest = hn::Add(hn::MulSub(x, inverse, product), lost);
   const auto r = hn::Add(near, rest);
-  const auto log = TwofoldLog1p(d, r, LostBySum(near, rest, r), r, place.offset, place.offset_low);
-  const auto nearest = Nearest(d, log);
-  return {hn::IfThenElse(is_tiny, x, nearest.y), hn::IfThenElse(is_tiny, x, nearest.other)};
+  return TwofoldLog1p(d, r, LostBySum(near, rest, r), r, place.offset, place.offset_low);
 }
 
-// In f64. Far to the left sigmoid and softplus are e^x, which takes less time.
+template <class Op, class D>
+HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
+  if constexpr (std::is_same_v<Op, Log1p> || std::is_same_v<Op, Expm1>) {
+    const Tiny<D> tiny(d, x);
+    const auto nearest = Nearest(d, SumOf(op, d, tiny.Without()));
+    return {tiny.PutBack(nearest.y), tiny.PutBack(nearest.other)};
+  } else {
+    return Nearest(d, SumOf(op, d, x));
+  }
+}
+
+// e^x far to the left. By two floats, 2^64 times as large; where it is subnormal, adding `top` rounds to a multiple of
+// the least subnormal number, and leaves the multiple in the lowest bits.
+template <class D>
+HWY_INLINE hn::Vec<D> ExpOfFar(D d, hn::Vec<D> x) {
+#if HWY_TARGET == HWY_AVX2
+  if (hn::AllTrue(d, hn::And(hn::Ge(x, hn::Set(d, -104.0f)), hn::Le(x, hn::Zero(d))))) {
+    const hn::RebindToUnsigned<D> du;
+    constexpr uint32_t kScale = 64u << 23;
+    TwofoldPower<D> e(d, x);
+    e.power = hn::BitCast(d, hn::Add(hn::BitCast(du, e.power), hn::Set(du, kScale)));
+    const auto sum = e.Exp();
+    const auto is_subnormal = hn::Lt(x, hn::Set(d, -0x1.5d589ep+6f));  // ln 2^-126
+    const auto top = hn::IfThenElseZero(is_subnormal, hn::Set(d, 0x1p-62f));
+    const auto high = hn::Add(top, sum.high);
+    const auto nearest = Nearest(d, Parts<D>{high, hn::Add(LostBySum(top, sum.high, high), sum.low)});
+    if (hn::AllTrue(d, hn::Eq(nearest.y, nearest.other))) {
+      const auto extra = hn::IfThenElse(is_subnormal, top, hn::BitCast(d, hn::Set(du, kScale)));
+      return hn::BitCast(d, hn::Sub(hn::BitCast(du, nearest.y), hn::BitCast(du, extra)));
+    }
+  }
+#endif
+  return Exp()(d, x, 0);
+}
+
+// A vector or pack that sums of two floats cannot tell, most of it in f64. Far to the left sigmoid and softplus are
+// e^x, which takes less time.
 template <class Op, class D>
 HWY_INLINE hn::Vec<D> InWideLanes(Op op, D d, hn::Vec<D> x) {
   const auto far = hn::Set(d, kTwofoldLeast);
+  if constexpr (std::is_same_v<Op, Exp>) return ExpOfFar(d, x);
   if constexpr (std::is_same_v<Op, Sigmoid> || std::is_same_v<Op, Softplus>) {
-    if (hn::AllTrue(d, hn::Lt(x, far))) return Exp()(d, x, 0);
+    if (hn::AllTrue(d, hn::Lt(x, far))) return ExpOfFar(d, x);
   }
   if constexpr (std::is_same_v<Op, LogSigmoid>) {
-    if (hn::AllTrue(d, hn::Gt(x, hn::Neg(far)))) return hn::Neg(Exp()(d, hn::Neg(x), 0));
+    if (hn::AllTrue(d, hn::Gt(x, hn::Neg(far)))) return hn::Neg(ExpOfFar(d, hn::Neg(x)));
   }
   return op(d, x, 0);
 }
@@ -371,12 +510,19 @@ struct ByTwofold {
   }
 };
 
+// tanh takes as long by f64, and so do exp and expm1 where their table of f64 is one permutation.
+template <class Op>
+constexpr bool kIsByDoubles = std::is_same_v<Op, Tanh> ||
+                              (kPlaceBits == 5 && (std::is_same_v<Op, Exp> || std::is_same_v<Op, Expm1>));
+template <class Op>
+using Fastest = std::conditional_t<kIsByDoubles<Op>, Op, ByTwofold<Op>>;
+
 #else
 
 template <class Op>
-using ByTwofold = Op;
+using Fastest = Op;
 
-#endif  // HWY_TARGET == HWY_AVX3
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace xent
