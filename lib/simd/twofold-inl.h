@@ -1,14 +1,14 @@
-// f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, right to
-// kTwofoldError of itself, and rounds to one and the same float wherever it rounds so with that error added and taken
-// away. A vector in which some lane does not, and a pack with a lane out of reach, are computed in f64 instead. All
-// lanes of a vector at a time, not half of them: half the time of f64, or less. For AVX-512 and AVX2, where one
-// permutation looks up 32 or 8 floats; the bits are everybody's, since a result has only one correct rounding. The
-// proof is `xent ulp FUNCTION --exhaustive`.
+// f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, within a bound of
+// the exact value, and rounds to one and the same float wherever it rounds so with that bound added and taken away. A
+// vector in which some lane does not, and a pack with a lane out of reach, are computed in f64 instead (but see
+// ExpOfFar). All lanes of a vector at a time, not half of them: half to nine tenths of the time of f64. For AVX-512 and
+// AVX2, where one permutation looks up 32 or 8 floats; the bits are everybody's, since a result has only one correct
+// rounding. The proof is `xent ulp FUNCTION --exhaustive`.
 //
 // e^x = P (1 + r + w): n = rint(places x / ln 2), r = x - n ln 2 / places, P the float nearest to 2^(n / places), w
-// what r^2/2 and higher powers add, and what r and P lack. log(m) = log(1 + r) - log(c), r = m c - 1, c close to 1/m
-// and twelve bits long. log(1 + r) = r - r^2/2 + r^3 (...), where the sum of the first two terms keeps its rounding
-// errors.
+// what r^2/2 and higher powers add, and what r and P lack; with 8 places r^2/2 is in the head, beside r. log(m) = log(1
+// + r) - log(c), r = m c - 1, c close to 1/m and twelve bits long. log(1 + r) = r - r^2/2 + r^3 (...), where the sum of
+// the first two terms keeps its rounding errors.
 
 #if defined(XENT_SIMD_TWOFOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_TWOFOLD_INL_H_
@@ -173,7 +173,7 @@ HWY_INLINE Candidates<D> Nearest(D d, const Parts<D>& sum) {
           hn::Add(sum.high, hn::NegMulAdd(sum.high, error, sum.low))};
 }
 
-// A sum that errs by what approximates the powers of r from the third on, too.
+// A sum that errs by at most kTwofoldErrorOfSquare square + kTwofoldError |high|.
 template <class D>
 struct SquareParts {
   hn::Vec<D> high;
@@ -192,7 +192,7 @@ HWY_INLINE Candidates<D> Nearest(D d, const SquareParts<D>& sum) {
   }
 }
 
-// e^x = power (1 + head + tail), tail far below head.
+// e^x = power (1 + head + tail), tail far below 1.
 template <class D>
 struct TwofoldPower {
   HWY_INLINE TwofoldPower(D d, hn::Vec<D> x) {
@@ -284,8 +284,9 @@ HWY_INLINE hn::Vec<D> BoundedMinus(D d, hn::Vec<D> x) {
 
 #if HWY_TARGET == HWY_AVX2
 
-constexpr Reach ReachOf(Exp) { return {kTwofoldLeast, 88.0f}; }
-constexpr Reach ReachOf(Expm1) { return {-kLargestFloat, 88.0f}; }
+constexpr float kTwofoldMost = 88.6f;  // 2^128 would be infinite
+constexpr Reach ReachOf(Exp) { return {kTwofoldLeast, kTwofoldMost}; }
+constexpr Reach ReachOf(Expm1) { return {-std::numeric_limits<float>::infinity(), kTwofoldMost}; }
 
 template <class D>
 HWY_INLINE Parts<D> SumOf(Exp, D d, hn::Vec<D> x) {
@@ -403,23 +404,25 @@ HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
   }
 }
 
-// e^x far to the left. By two floats, 2^64 times as large; where it is subnormal, adding `top` rounds to a multiple of
-// the least subnormal number, and leaves the multiple in the lowest bits.
+// e^x where some lanes are far to the left. By two floats, these 2^64 times as large; where e^x is subnormal, adding
+// `top` rounds to a multiple of the least subnormal number, and leaves the multiple in the lowest bits.
 template <class D>
 HWY_INLINE hn::Vec<D> ExpOfFar(D d, hn::Vec<D> x) {
 #if HWY_TARGET == HWY_AVX2
-  if (hn::AllTrue(d, hn::And(hn::Ge(x, hn::Set(d, -104.0f)), hn::Le(x, hn::Zero(d))))) {
+  const auto least = hn::Set(d, kTwofoldLeast);
+  if (!hn::AllTrue(d, hn::Ge(x, least)) && hn::AllTrue(d, hn::Le(x, hn::Set(d, kTwofoldMost)))) {
     const hn::RebindToUnsigned<D> du;
-    constexpr uint32_t kScale = 64u << 23;
-    TwofoldPower<D> e(d, x);
-    e.power = hn::BitCast(d, hn::Add(hn::BitCast(du, e.power), hn::Set(du, kScale)));
+    const auto bounded = hn::Max(x, hn::Set(d, -104.0f));
+    const auto scale = hn::IfThenElseZero(hn::Lt(x, least), hn::BitCast(d, hn::Set(du, 64u << 23)));
+    TwofoldPower<D> e(d, bounded);
+    e.power = hn::BitCast(d, hn::Add(hn::BitCast(du, e.power), hn::BitCast(du, scale)));
     const auto sum = e.Exp();
-    const auto is_subnormal = hn::Lt(x, hn::Set(d, -0x1.5d589ep+6f));  // ln 2^-126
+    const auto is_subnormal = hn::Lt(x, hn::Set(d, -0x1.5d589ep+6f));  // from here on e^x is at least 2^-126
     const auto top = hn::IfThenElseZero(is_subnormal, hn::Set(d, 0x1p-62f));
     const auto high = hn::Add(top, sum.high);
     const auto nearest = Nearest(d, Parts<D>{high, hn::Add(LostBySum(top, sum.high, high), sum.low)});
     if (hn::AllTrue(d, hn::Eq(nearest.y, nearest.other))) {
-      const auto extra = hn::IfThenElse(is_subnormal, top, hn::BitCast(d, hn::Set(du, kScale)));
+      const auto extra = hn::IfThenElse(is_subnormal, top, scale);
       return hn::BitCast(d, hn::Sub(hn::BitCast(du, nearest.y), hn::BitCast(du, extra)));
     }
   }
