@@ -171,8 +171,7 @@ void WriteSingly(const Tile& tile, const GradientTile& out, const Plan& plan) {
   const bool is_joined = out.stream && out.stride == classes;
   T* const gradient = static_cast<T*>(out.data);
   // Meanwhile the next tile's logits come, so that the memory does not idle.
-  const T* const next =
-      static_cast<const T*>(tile.logits) + tile.rows * tile.stride - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
+  const T* const next = BeforeNext(static_cast<const T*>(tile.logits) + tile.rows * tile.stride);
   for (int64_t r = 0; r < tile.rows; ++r) {
     C* const staged = stage + r * classes;
     const RowWrite<C> write = plan(r, staged);
@@ -200,7 +199,7 @@ void WriteTogether(const Tile& tile, const GradientTile& out, const Fill& fill) 
   C* const stage = static_cast<C*>(tile.stage);
   RowProducts<C> products(stage, tile.rows, tile.classes);
   fill(products);
-  const T* const next = static_cast<const T*>(tile.logits) + n - kPrefetchBytes / static_cast<int64_t>(sizeof(T));
+  const T* const next = BeforeNext(static_cast<const T*>(tile.logits) + n);
   MapOut(stage, n, products, static_cast<T*>(out.data), out.stream, next);
 }
 
@@ -313,15 +312,23 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
   pending->factor = static_cast<double>(factor);
 }
 
+// The next n elements of what is pending, or all that are left.
+template <class T>
+void WritePending(int64_t n, PendingWrite* pending) {
+  using C = Compute<T>;
+  n = std::min(n, pending->left);
+  const C* const kept = static_cast<const C*>(pending->stage);
+  T* const out = static_cast<T*>(pending->out);
+  const Times<C> gradient = {static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
+  MapOut(kept, n, gradient, out, pending->stream);
+  pending->stage = kept + n;
+  pending->out = out + n;
+  pending->left -= n;
+}
+
 template <class T>
 void FinishWrite(PendingWrite* pending) {
-  using C = Compute<T>;
-  if (pending->left > 0) {
-    const Times<C> gradient = {static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
-    MapOut(static_cast<const C*>(pending->stage), pending->left, gradient, static_cast<T*>(pending->out),
-           pending->stream);
-    pending->left = 0;
-  }
+  if (pending->left > 0) WritePending<T>(pending->left, pending);
   if (pending->stream) hwy::FlushStream();
   if (pending->label_out != nullptr) NarrowOne(pending->label_value, static_cast<T*>(pending->label_out));
   pending->label_out = nullptr;

@@ -151,14 +151,17 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
     if (!slice.keeps_stage) {
       is_plain = FoldPlainOrMasked<false>(from, n, label, scaling, staged, plain, &expected);
     } else {
-      const bool has_pending =
-          pending != nullptr && pending->left >= n && n % kStep == 0 && expected == Expected::kPlain;
-      if (has_pending && pending->stream) {
+      // As many elements of what is pending are written first: they may lie where this chunk goes.
+      const int64_t left = pending != nullptr ? pending->left : 0;
+      const bool is_both = left >= n && n % kStep == 0 && expected == Expected::kPlain;
+      if (is_both && pending->stream) {
         is_plain = FoldAndWrite<true>(from, n, label, scaling, staged, plain, pending);
-      } else if (has_pending) {
+      } else if (is_both) {
         is_plain = FoldAndWrite<false>(from, n, label, scaling, staged, plain, pending);
+      } else if (left > 0) {
+        WritePending<T>(n, pending);
       }
-      if (has_pending && !is_plain) expected = Expected::kMasked;
+      if (is_both && !is_plain) expected = Expected::kMasked;
       if (!is_plain) is_plain = FoldPlainOrMasked<true>(from, n, label, scaling, staged, plain, &expected);
     }
     if (HWY_UNLIKELY(!is_plain)) {
