@@ -384,7 +384,7 @@ HWY_INLINE hn::Vec<D> ClampForExp(D d, hn::Vec<D> x) {
 // f64: 0.61 ULP (x = 0x1.630c1fa96506ep-2; 0.63 without fused multiply-add). f32: correctly rounded.
 struct Exp {
   template <class C>
-  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 3 : 2;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 6 : 2;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
@@ -404,7 +404,7 @@ constexpr float kStubbornExpm1[] = {0x1.84a5bap-4f, 0x1.97aed6p-4f};
 // f64: 0.94 ULP (x = 0x1.6597034644ebep-2; 1.01 without fused multiply-add). f32: correctly rounded.
 struct Expm1 {
   template <class C>
-  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 3 : 2;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 6 : 2;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {

@@ -30,7 +30,9 @@ constexpr int64_t kMapStep = 32;
 // end: of a step, an equal part in each page of the next group of pages. (Intel, 512 x 32000 f32 from memory, loss:
 // 2.32 ms; 2.63 where all was asked for two pages ahead.)
 template <int64_t kBytes>
-constexpr int64_t kPrefetchPages = kBytes >= 256 ? 4 : kBytes >= 128 ? 2 : 1;
+constexpr int64_t kPrefetchPages = kBytes >= 256   ? 4
+                                   : kBytes >= 128 ? 2
+                                                   : 1;
 constexpr int64_t kPage = 4096;
 
 template <class C>

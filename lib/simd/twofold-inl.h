@@ -6,9 +6,9 @@
 // rounding. The proof is `xent ulp FUNCTION --exhaustive`.
 //
 // e^x = P (1 + r + w): n = rint(places x / ln 2), r = x - n ln 2 / places, P the float nearest to 2^(n / places), w
-// what r^2/2 and higher powers add, and what r and P lack; with 8 places r^2/2 is in the head, beside r. log(m) = log(1
-// + r) - log(c), r = m c - 1, c close to 1/m and twelve bits long. log(1 + r) = r - r^2/2 + r^3 (...), where the sum of
-// the first two terms keeps its rounding errors.
+// what r^2/2 and higher powers add, and what r and P lack; with 8 places, or where 1 is subtracted, r^2/2 is in the
+// head, beside r. log(m) = log(1 + r) - log(c), r = m c - 1, c close to 1/m and twelve bits long. log(1 + r) = r -
+// r^2/2 + r^3 (...), where the sum of the first two terms keeps its rounding errors.
 
 #if defined(XENT_SIMD_TWOFOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_TWOFOLD_INL_H_
@@ -85,7 +85,7 @@ HWY_INLINE Candidates<D> Nearest(D d, const Parts<D>& sum) {
           hn::Add(sum.high, hn::NegMulAdd(sum.high, error, sum.low))};
 }
 
-// A sum that errs by at most kTwofoldErrorOfSquare square + kTwofoldError |high|.
+// A sum that errs by at most kErrorOfSquare square + kTwofoldError |high|.
 template <class D>
 struct SquareParts {
   hn::Vec<D> high;
@@ -93,19 +93,28 @@ struct SquareParts {
   hn::Vec<D> square;  // r^2
 };
 
-template <class D>
-HWY_INLINE Candidates<D> Nearest(D d, const SquareParts<D>& sum) {
-  if constexpr (kTwofoldErrorOfSquare == 0.0f) {
+template <class Op>
+constexpr float kErrorOfSquare = std::is_same_v<Op, Expm1> ? 0x1p-27f : kTwofoldErrorOfSquare;
+
+template <class Op, class D>
+HWY_INLINE Candidates<D> Nearest(Op, D d, const Parts<D>& sum) {
+  return Nearest(d, sum);
+}
+
+template <class Op, class D>
+HWY_INLINE Candidates<D> Nearest(Op, D d, const SquareParts<D>& sum) {
+  if constexpr (kErrorOfSquare<Op> == 0.0f) {
     return Nearest(d, Parts<D>{sum.high, sum.low});
   } else {
-    const auto error = hn::MulAdd(sum.square, hn::Set(d, kTwofoldErrorOfSquare),
-                                  hn::Mul(hn::Abs(sum.high), hn::Set(d, kTwofoldError)));
+    const auto error =
+        hn::MulAdd(sum.square, hn::Set(d, kErrorOfSquare<Op>), hn::Mul(hn::Abs(sum.high), hn::Set(d, kTwofoldError)));
     return {hn::Add(sum.high, hn::Add(sum.low, error)), hn::Add(sum.high, hn::Sub(sum.low, error))};
   }
 }
 
-// e^x = power (1 + head + tail), tail far below 1.
-template <class D>
+// e^x = power (1 + head + tail), tail far below 1. kKeepsSquare: r^2/2 is in the head, and its rounding error is not
+// lost; else it is in the tail, which suffices where r is small and the 1 stays.
+template <class D, bool kKeepsSquare = kPlaceBits == 3>
 struct TwofoldPower {
   HWY_INLINE TwofoldPower(D d, hn::Vec<D> x) {
     const hn::RebindToUnsigned<D> du;
@@ -114,17 +123,19 @@ struct TwofoldPower {
     const auto n = hn::Sub(shifted, magic);
     const auto r = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[0]), x);  // exact
     const auto low = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[1]), LookUp(d, kTwofoldPowersLow, shifted));
-    const auto fit = hn::MulAdd(hn::MulAdd(r, hn::Set(d, kTwofoldExpTail[2]), hn::Set(d, kTwofoldExpTail[1])), r,
-                                hn::Set(d, kTwofoldExpTail[0]));
     square = hn::Mul(r, r);
-    if constexpr (kPlaceBits == 5) {
-      head = r;
-      tail = hn::MulAdd(square, fit, hn::MulAdd(low, r, low));
-    } else {  // r is so large that r^2/2 needs its rounding error
+    auto fit = hn::MulAdd(r, hn::Set(d, kTwofoldExpTail[2]), hn::Set(d, kTwofoldExpTail[1]));
+    if constexpr (kKeepsSquare) {
+      // The fit is of 1/2, 1/6 ... or, where r is large, of 1/6, 1/24 ...
+      if constexpr (kPlaceBits == 3) fit = hn::MulAdd(fit, r, hn::Set(d, kTwofoldExpTail[0]));
+      static_assert(kPlaceBits == 3 || kTwofoldExpTail[0] == 0.5f, "what the fit begins with is r^2/2");
       const auto half = hn::Mul(r, hn::Set(d, 0.5f));
       head = hn::MulAdd(half, r, r);
       const auto lost_of_head = hn::MulAdd(half, r, hn::Sub(r, head));
       tail = hn::MulAdd(hn::Mul(square, r), fit, hn::MulAdd(low, head, hn::Add(low, lost_of_head)));
+    } else {
+      head = r;
+      tail = hn::MulAdd(square, hn::MulAdd(fit, r, hn::Set(d, kTwofoldExpTail[0])), hn::MulAdd(low, r, low));
     }
     const auto words = hn::BitCast(du, LookUp(d, reinterpret_cast<const float*>(kTwofoldPowers), shifted));
     power = hn::BitCast(d, hn::Add(words, hn::ShiftLeft<23 - kPlaceBits>(hn::BitCast(du, shifted))));
@@ -194,8 +205,6 @@ HWY_INLINE hn::Vec<D> BoundedMinus(D d, hn::Vec<D> x) {
   return hn::Max(MinusMagnitude(d, magnitude), hn::Set(d, kTwofoldLeast));
 }
 
-#if HWY_TARGET == HWY_AVX2
-
 constexpr float kTwofoldMost = 88.6f;  // 2^128 would be infinite
 constexpr Reach ReachOf(Exp) { return {kTwofoldLeast, kTwofoldMost}; }
 constexpr Reach ReachOf(Expm1) { return {-std::numeric_limits<float>::infinity(), kTwofoldMost}; }
@@ -208,7 +217,7 @@ HWY_INLINE Parts<D> SumOf(Exp, D d, hn::Vec<D> x) {
 template <class D>
 HWY_INLINE SquareParts<D> SumOf(Expm1, D d, hn::Vec<D> x) {
   const auto one = hn::Set(d, 1.0f);
-  const TwofoldPower<D> e(d, hn::Max(x, hn::Set(d, kTwofoldLeast)));
+  const TwofoldPower<D, true> e(d, hn::Max(x, hn::Set(d, kTwofoldLeast)));
   const auto base = hn::Sub(e.power, one);
   const auto less = hn::Sub(base, e.power);
   const auto base_low = hn::Sub(hn::Sub(e.power, hn::Sub(base, less)), hn::Add(one, less));
@@ -216,8 +225,6 @@ HWY_INLINE SquareParts<D> SumOf(Expm1, D d, hn::Vec<D> x) {
   const auto rest = hn::MulAdd(e.power, e.head, hn::Sub(base, first));
   return {first, hn::MulAdd(e.power, e.tail, hn::Add(rest, base_low)), e.square};
 }
-
-#endif  // HWY_TARGET == HWY_AVX2
 
 template <class D>
 HWY_INLINE Parts<D> SumOf(Sigmoid, D d, hn::Vec<D> x) {
@@ -309,10 +316,10 @@ template <class Op, class D>
 HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
   if constexpr (std::is_same_v<Op, Log1p> || std::is_same_v<Op, Expm1>) {
     const Tiny<D> tiny(d, x);
-    const auto nearest = Nearest(d, SumOf(op, d, tiny.Without()));
+    const auto nearest = Nearest(op, d, SumOf(op, d, tiny.Without()));
     return {tiny.PutBack(nearest.y), tiny.PutBack(nearest.other)};
   } else {
-    return Nearest(d, SumOf(op, d, x));
+    return Nearest(op, d, SumOf(op, d, x));
   }
 }
 
@@ -320,7 +327,6 @@ HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
 // `top` rounds to a multiple of the least subnormal number, and leaves the multiple in the lowest bits.
 template <class D>
 HWY_INLINE hn::Vec<D> ExpOfFar(D d, hn::Vec<D> x) {
-#if HWY_TARGET == HWY_AVX2
   const auto least = hn::Set(d, kTwofoldLeast);
   if (!hn::AllTrue(d, hn::Ge(x, least)) && hn::AllTrue(d, hn::Le(x, hn::Set(d, kTwofoldMost)))) {
     const hn::RebindToUnsigned<D> du;
@@ -338,7 +344,6 @@ HWY_INLINE hn::Vec<D> ExpOfFar(D d, hn::Vec<D> x) {
       return hn::BitCast(d, hn::Sub(hn::BitCast(du, nearest.y), hn::BitCast(du, extra)));
     }
   }
-#endif
   return Exp()(d, x, 0);
 }
 
@@ -427,12 +432,9 @@ struct ByTwofold {
   }
 };
 
-// tanh takes as long by f64, and so do exp and expm1 where their table of f64 is one permutation.
+// tanh takes as long by f64.
 template <class Op>
-constexpr bool kIsByDoubles = std::is_same_v<Op, Tanh> ||
-                              (kPlaceBits == 5 && (std::is_same_v<Op, Exp> || std::is_same_v<Op, Expm1>));
-template <class Op>
-using Fastest = std::conditional_t<kIsByDoubles<Op>, Op, ByTwofold<Op>>;
+using Fastest = std::conditional_t<std::is_same_v<Op, Tanh>, Op, ByTwofold<Op>>;
 
 #else
 
