@@ -122,8 +122,9 @@ struct Slice {
   TargetRows targets;  // of its classes
 };
 
-// The rest of a row's gradient, whose exponentials are kept: it can be written while the next row is folded, so that
-// the memory is read and written at the same time.
+// The rest of a row's gradient, whose exponentials are kept: it can be written while another row is folded, so that the
+// memory is read and written at the same time. They may lie where that row's go, or up to a cache line behind: each step
+// reads them before it writes.
 struct PendingWrite {
   const void* stage;
   void* out;

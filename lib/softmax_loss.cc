@@ -21,9 +21,10 @@
 namespace xent {
 namespace {
 
-// Elements of a tile of rows too long to stage; they stay in the L2 cache between the two passes. Rows of half as many
-// and more are a tile each, whose gradient is written while the next one is folded.
+// Elements of a tile of rows too long to stage; they stay in the L2 cache until the gradient is written. Rows of half
+// as many and more are a tile each.
 constexpr int64_t kTileElements = 16384;
+constexpr int64_t kMostLongRows = kTileElements / (kChunk + 1) + 1;
 // Slices that are shared among threads at most; their states fit a small stack.
 constexpr int64_t kMaxSlices = 192;
 // A sum of f32 products below this may have lost digits of them.
@@ -34,6 +35,18 @@ struct Stage {
   alignas(64) char memory[2 * kStageBytes + kStageSlack];
 };
 static_assert(kChunk * 8 <= 2 * kStageBytes, "a chunk of doubles fits");
+
+// Long rows of a tile whose gradient is not written yet: each leaves while the same row of the next tile is folded, so
+// that memory is read and written at the same time. Their exponentials lie where those of that row go.
+struct Unwritten {
+  PendingWrite row;  // what is left of the row begun last
+  int64_t next;      // the row to begin next
+  int64_t count;
+  int64_t first;
+  char* kept;
+  int64_t read[kMostLongRows];
+  RowGrad grads[kMostLongRows];
+};
 
 // What rows with nothing unusual are worked on with, many at a time.
 struct PlainWork {
@@ -55,15 +68,16 @@ class Softmax {
  private:
   bool RunAll(Totals* totals) const;
   bool RunTogether(Totals* totals) const;
-  void RunRows(int64_t first, int64_t count, PendingWrite* pending, Rows* rows, Totals* totals) const;
-  void RunOnStack(int64_t first, int64_t count, PendingWrite* pending, Rows* rows, Totals* totals) const;
+  void RunRows(int64_t first, int64_t count, Unwritten* before, Rows* rows, Totals* totals) const;
+  void RunOnStack(int64_t first, int64_t count, Unwritten* before, Rows* rows, Totals* totals) const;
   bool RunPlain(int64_t first, int64_t count, Totals* totals) const;
-  bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, PendingWrite* pending, Rows* rows,
+  bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Unwritten* before, Rows* rows,
                Totals* totals) const;
-  bool FindStates(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
+  bool FindStates(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
   void KeepExponentials(Rows* rows) const;
-  Slice SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const;
-  bool FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const;
+  Slice SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes) const;
+  char* KeptOf(char* kept, int64_t row) const { return kept + row * task_.logits.classes * ComputedBytes(); }
+  bool FoldSlices(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
   bool FoldSlicesTogether(const Team& team, Rows* rows) const;
   RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const;
   void RunColumns(int64_t first, int64_t count, Rows* rows, Totals* totals) const;
@@ -75,7 +89,8 @@ class Softmax {
   void WritePairGradient(Tile tile, int64_t first, const int64_t* labels, double* losses) const;
   GradientTile PlainGradient(int64_t first) const;
   void FindGradients(Rows* rows) const;
-  bool WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const;
+  bool WriteGradient(const Tile& tile, const Team& team, Unwritten* before, const Rows& rows) const;
+  void WriteRowsUntil(int64_t end, Unwritten* before) const;
 
   char* GradientData(int64_t row) const { return const_cast<char*>(task_.gradient.Row(row)); }
   // dz / dx; probabilities are no derivative.
@@ -164,7 +179,9 @@ bool Softmax::RunAll(Totals* totals) const {
   const int64_t units = x.rows / run_rows * units_per_run;
   const int64_t step = may_be_plain_ ? plain_units_ : tile_units_;
   const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_unit, Totals* parts) {
-    PendingWrite pending = {};
+    Unwritten before;
+    before.row = {};
+    before.next = before.count = 0;
     Rows rows;
     rows.count = 0;
     for (int64_t lot = first_lot; lot < last_lot; ++lot) {
@@ -176,16 +193,17 @@ bool Softmax::RunAll(Totals* totals) const {
         const int64_t first = run * run_rows + begin;
         const int64_t count = std::min(std::min(step, end - unit) * unit_rows_, run_rows - begin);
         if (may_be_plain_ && RunPlain(first, count, &parts[lot])) continue;
-        RunRows(first, count, &pending, &rows, &parts[lot]);
+        RunRows(first, count, &before, &rows, &parts[lot]);
       }
     }
-    kernels_.finish_write(&pending);
+    WriteRowsUntil(before.count, &before);
+    kernels_.finish_write(&before.row);
   };
   return RunLots(team_, units, range, totals);
 }
 
 // Rows of which some may be unusual. Not inline: most calls have none, and need no such stack.
-__attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, PendingWrite* pending, Rows* rows,
+__attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Unwritten* before, Rows* rows,
                                                 Totals* totals) const {
   if (rows->count == 0) StartRows(task_, std::min(kTileRows, task_.logits.rows), rows);
   if (has_columns_) {
@@ -199,17 +217,17 @@ __attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Pe
     // Longer rows keep exponentials in the scratch memory.
     Stage* const stage = staged_ ? static_cast<Stage*>(ThreadScratch(sizeof(Stage))) : nullptr;
     if (stage != nullptr) {
-      RunTile(first + from, n, Team{1, nullptr}, stage, pending, rows, totals);
+      RunTile(first + from, n, Team{1, nullptr}, stage, before, rows, totals);
     } else {
-      RunOnStack(first + from, n, pending, rows, totals);
+      RunOnStack(first + from, n, before, rows, totals);
     }
   }
 }
 
-__attribute__((noinline)) void Softmax::RunOnStack(int64_t first, int64_t count, PendingWrite* pending, Rows* rows,
+__attribute__((noinline)) void Softmax::RunOnStack(int64_t first, int64_t count, Unwritten* before, Rows* rows,
                                                    Totals* totals) const {
   Stage stage;
-  RunTile(first, count, Team{1, nullptr}, &stage, pending, rows, totals);
+  RunTile(first, count, Team{1, nullptr}, &stage, before, rows, totals);
 }
 
 // Rows with nothing unusual: the same bits as the ways below, in a few loops. False: there is something, and nothing
@@ -263,14 +281,13 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
 
 // All rows as one tile, whose slices are shared. Not inline: its rows would stay on a small stack.
 __attribute__((noinline)) bool Softmax::RunTogether(Totals* totals) const {
-  PendingWrite pending = {};
   Rows rows;
   StartRows(task_, task_.logits.rows, &rows);
-  return RunTile(0, task_.logits.rows, team_, nullptr, &pending, &rows, totals);
+  return RunTile(0, task_.logits.rows, team_, nullptr, nullptr, &rows, totals);
 }
 
 // One tile, on this thread in its stage, or its slices shared among the team (then stage is null).
-bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, PendingWrite* pending, Rows* rows,
+bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Unwritten* before, Rows* rows,
                       Totals* totals) const {
   LoadRows(task_, first, count, rows);
   if (!staged_ && stage != nullptr && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr) {
@@ -289,7 +306,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
                      task_.options.scale};
 
   if (is_dense_) MarkLargest(tile, rows);
-  if (!FindStates(tile, team, pending, rows)) return false;
+  if (!FindStates(tile, team, before, rows)) return false;
   FindScalars(tile, rows);
   if (is_pair_) FindPairLosses(tile, rows);
   WriteRows(task_, math_, *rows, part_rows_, totals);
@@ -304,7 +321,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
     return true;
   }
   FindGradients(rows);
-  return WriteGradient(tile, team, pending, *rows);
+  return WriteGradient(tile, team, before, *rows);
 }
 
 // The losses that the short way gives. The tile's stage may be needed still.
@@ -480,9 +497,8 @@ __attribute__((noinline)) void Softmax::SumWidened(int64_t row, int64_t label, T
   sums->rest = rest.Value();
 }
 
-// Room for the exponentials of the tile, if there is any. What is pending of the tile before lies there too, and is
-// written as these exponentials come: two rows of vocabularies would not fit the L2 cache. (Intel, 64 x 256000 f32: 5.1
-// ms with a place for each.)
+// Room for the exponentials of the tile, if there is any, in one place for all tiles: two rows of vocabularies would
+// not fit the L2 cache. (Intel, 64 x 256000 f32: 5.1 ms with a place for each of two tiles.)
 void Softmax::KeepExponentials(Rows* rows) const {
   rows->kept = static_cast<char*>(ThreadScratch(unit_rows_ * task_.logits.classes * ComputedBytes() + kStageSlack));
 }
@@ -498,13 +514,13 @@ const xent_row_state* SavedStates(const SoftmaxTask& task, const Rows& rows) {
   return saved;
 }
 
-bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const {
+bool Softmax::FindStates(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const {
   const xent_row_state* const saved = SavedStates(task_, *rows);
   if (staged_) {
     // Saved states spare the sums, but the gradient needs the exponentials.
     if (saved == nullptr || task_.outputs.gradient != nullptr) kernels_.stage_rows(tile, rows->states);
   } else if (saved == nullptr) {
-    if (!FoldSlices(tile, team, pending, rows)) return false;
+    if (!FoldSlices(tile, team, before, rows)) return false;
   }
   // A row that is staged has found its state once more: one that another version or instruction set saved may not fit.
   if (saved != nullptr && !(staged_ && task_.outputs.gradient != nullptr)) {
@@ -514,33 +530,36 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, PendingWrite* pendi
   return true;
 }
 
-// Classes from `begin` of one of the rows, with their part of what the rows keep, else with the stage given.
-Slice Softmax::SliceOf(const Rows& rows, int64_t row, int64_t begin, int64_t classes, void* stage) const {
-  const char* const x = task_.logits.Row(rows.first + row) + begin * task_.logits.ElementBytes();
-  if (rows.kept != nullptr) stage = rows.kept + (row * task_.logits.classes + begin) * ComputedBytes();
-  return Slice{x,
+// Classes from `begin` of a row that leaves out this label; without room for exponentials.
+Slice Softmax::SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes) const {
+  return Slice{task_.logits.Row(row) + begin * task_.logits.ElementBytes(),
                std::min(classes, task_.logits.classes - begin),
-               rows.read[row] - begin,
-               stage,
-               rows.kept != nullptr,
+               label - begin,
+               nullptr,
+               false,
                task_.options.scale,
-               TargetsOf(rows.first + row, begin)};
+               TargetsOf(row, begin)};
 }
 
+// stage: room for a chunk, if the row's exponentials are not kept.
 RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {
   RowState states[kSliceStates];
-  const int64_t count = kernels_.fold_slice(SliceOf(rows, row, index * kSlice, kSlice, stage), states, pending);
+  Slice slice = SliceOf(rows.first + row, rows.read[row], index * kSlice, kSlice);
+  slice.keeps_stage = rows.kept != nullptr;
+  slice.stage = slice.keeps_stage ? KeptOf(rows.kept, row) + index * kSlice * ComputedBytes() : stage;
+  const int64_t count = kernels_.fold_slice(slice, states, pending);
   return MergeStates(states, count, math_);
 }
 
 // States of long rows: slices in any order, merged in index order.
-bool Softmax::FoldSlices(const Tile& tile, const Team& team, PendingWrite* pending, Rows* rows) const {
+bool Softmax::FoldSlices(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const {
   if (tile.stage == nullptr) return FoldSlicesTogether(team, rows);
   for (int64_t r = 0; r < rows->count; ++r) {
+    WriteRowsUntil(r + 1, before);
     if (rows->read[r] == kSkipRow) continue;
-    rows->states[r] = FoldSlice(*rows, r, 0, tile.stage, pending);
+    rows->states[r] = FoldSlice(*rows, r, 0, tile.stage, &before->row);
     for (int64_t s = 1; s < SlicesPerRow(); ++s) {
-      rows->states[r] = MergeStates(rows->states[r], FoldSlice(*rows, r, s, tile.stage, pending), math_);
+      rows->states[r] = MergeStates(rows->states[r], FoldSlice(*rows, r, s, tile.stage, &before->row), math_);
     }
   }
   return true;
@@ -563,7 +582,7 @@ __attribute__((noinline)) bool Softmax::FoldSlicesTogether(const Team& team, Row
   return true;
 }
 
-bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pending, const Rows& rows) const {
+bool Softmax::WriteGradient(const Tile& tile, const Team& team, Unwritten* before, const Rows& rows) const {
   if (staged_) {
     const GradientTile out = {
         GradientData(rows.first), task_.gradient.outer_stride, 1, stream_, task_.options.label_smoothing != 0.0,
@@ -571,24 +590,41 @@ bool Softmax::WriteGradient(const Tile& tile, const Team& team, PendingWrite* pe
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }
-  const auto begin = [&](int64_t row, int64_t first, int64_t classes, PendingWrite* left) {
-    char* const out = GradientData(rows.first + row) + first * task_.logits.ElementBytes();
-    kernels_.begin_write(SliceOf(rows, row, first, classes, nullptr), rows.grads[row], out, stream_, left);
-  };
   if (tile.stage != nullptr) {
-    for (int64_t r = 0; r < rows.count; ++r) {
-      kernels_.finish_write(pending);
-      begin(r, 0, tile.classes, pending);
-    }
+    WriteRowsUntil(before->count, before);
+    before->next = 0;
+    before->count = rows.count;
+    before->first = rows.first;
+    before->kept = rows.kept;
+    std::copy(rows.read, rows.read + rows.count, before->read);
+    std::copy(rows.grads, rows.grads + rows.count, before->grads);
+    // What has to be computed again is in the cache now.
+    if (rows.kept == nullptr) WriteRowsUntil(rows.count, before);
     return true;
   }
   const int64_t per_row = SlicesPerRow();
   auto write = [&](int64_t i) {
+    const int64_t row = i / per_row;
+    const int64_t begin = i % per_row * kSlice;
     PendingWrite left = {};
-    begin(i / per_row, i % per_row * kSlice, kSlice, &left);
+    char* const out = GradientData(rows.first + row) + begin * task_.logits.ElementBytes();
+    const Slice slice = SliceOf(rows.first + row, rows.read[row], begin, kSlice);
+    kernels_.begin_write(slice, rows.grads[row], out, stream_, &left);
     kernels_.finish_write(&left);
   };
   return ParallelFor(team, rows.count * per_row, write);
+}
+
+// Finishes and begins the rows before `end`, as far as there are any: the last of them is left pending.
+void Softmax::WriteRowsUntil(int64_t end, Unwritten* before) const {
+  for (; before->next < std::min(end, before->count); ++before->next) {
+    const int64_t r = before->next;
+    kernels_.finish_write(&before->row);
+    Slice slice = SliceOf(before->first + r, before->read[r], 0, task_.logits.classes);
+    slice.keeps_stage = before->kept != nullptr;
+    if (slice.keeps_stage) slice.stage = KeptOf(before->kept, r);
+    kernels_.begin_write(slice, before->grads[r], GradientData(before->first + r), stream_, &before->row);
+  }
 }
 
 }  // namespace

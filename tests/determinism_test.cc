@@ -129,32 +129,6 @@ TEST(Alignment, EveryElementAlignedOffsetGivesTheSameBits) {
   });
 }
 
-// A gradient larger than the cache is written past it, with aligned stores: those must neither move a bit nor miss the
-// first and last elements. The rows repeat those of a small problem.
-TEST(Alignment, GradientsLargerThanTheCacheHaveTheSameBits) {
-  for (const xent_dtype dtype : kStorageTypes) {
-    for (const int64_t classes : {1001, 2500}) {
-      const Problem small = IntegerProblem(dtype, 10, classes, 8);
-      const size_t block = small.logits.size();
-      const int64_t blocks = BytesBeyondTheCache() / static_cast<int64_t>(block) + 1;
-      Problem large(dtype, 10 * blocks, classes);
-      large.options = small.options;
-      large.options.upstream *= static_cast<double>(blocks);  // the mean divides by as many times more rows
-      for (int64_t b = 0; b < blocks; ++b) {
-        std::memcpy(large.logits.data() + static_cast<size_t>(b) * block, small.logits.data(), block);
-        std::copy(small.labels.begin(), small.labels.end(), large.labels.begin() + 10 * b);
-      }
-      const Results expected = MustRun(small, kGradient);
-      const Results results = MustRun(large, kGradient, SizeOf(dtype));
-      for (int64_t b = 0; b < blocks; ++b) {
-        ASSERT_EQ(
-            std::memcmp(results.gradient.data() + static_cast<size_t>(b) * block, expected.gradient.data(), block), 0)
-            << TypeName(dtype) << ", " << classes << " classes, rows from " << 10 * b;
-      }
-    }
-  }
-}
-
 // The rows of `problem` in another order; row r of the result is row order[r].
 Problem Reordered(const Problem& problem, const std::vector<int64_t>& order) {
   Problem result(problem.dtype, static_cast<int64_t>(order.size()), problem.classes);
@@ -166,6 +140,54 @@ Problem Reordered(const Problem& problem, const std::vector<int64_t>& order) {
     result.labels[r] = problem.labels[from];
   }
   return result;
+}
+
+// Ten rows of which some are ignored, far from 0, masked in part or NaN.
+Problem MixedProblem(xent_dtype dtype, int64_t classes) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  Problem problem = IntegerProblem(dtype, 10, classes, 8);
+  problem.labels[1] = problem.labels[8] = problem.options.ignore_index;
+  problem.Set(2, 5, 90.0);
+  problem.Set(3, problem.labels[3] == 5 ? 6 : 5, -kInfinity);
+  problem.Set(4, classes - 1, -200.0);
+  problem.Set(6, classes / 2, std::numeric_limits<double>::quiet_NaN());
+  return problem;
+}
+
+// A gradient larger than the cache is written past it, with aligned stores, and long rows while others are read: that
+// must neither move a bit nor miss the first and last elements. The rows repeat those of a small problem.
+TEST(Alignment, GradientsLargerThanTheCacheHaveTheSameBits) {
+  for (const xent_dtype dtype : kStorageTypes) {
+    for (const int64_t classes : {1001, 2500, 9000}) {
+      const Problem small = MixedProblem(dtype, classes);
+      const size_t block = small.logits.size();
+      const int64_t blocks = BytesBeyondTheCache() / static_cast<int64_t>(block) + 1;
+      Problem large(dtype, 10 * blocks, classes);
+      large.options = small.options;
+      large.options.upstream *= static_cast<double>(blocks);  // the mean divides by as many times more rows
+      for (int64_t b = 0; b < blocks; ++b) {
+        std::memcpy(large.logits.data() + static_cast<size_t>(b) * block, small.logits.data(), block);
+        std::copy(small.labels.begin(), small.labels.end(), large.labels.begin() + 10 * b);
+      }
+      const Results expected = MustRun(small, kGradient);
+      for (int64_t r = 0; r < 10; ++r) {
+        Problem alone = Reordered(small, {r});
+        alone.options.reduction = XENT_REDUCTION_SUM;
+        alone.options.upstream /= 8.0;  // the mean's
+        const Results row = MustRun(alone, kGradient);
+        ASSERT_EQ(std::memcmp(expected.gradient.data() + static_cast<size_t>(r) * block / 10, row.gradient.data(),
+                              block / 10),
+                  0)
+            << TypeName(dtype) << ", " << classes << " classes, row " << r;
+      }
+      const Results results = MustRun(large, kGradient, SizeOf(dtype));
+      for (int64_t b = 0; b < blocks; ++b) {
+        ASSERT_EQ(
+            std::memcmp(results.gradient.data() + static_cast<size_t>(b) * block, expected.gradient.data(), block), 0)
+            << TypeName(dtype) << ", " << classes << " classes, rows from " << 10 * b;
+      }
+    }
+  }
 }
 
 // Row `row` of results, as the results of a call with only that row.

@@ -144,8 +144,11 @@ class DoublesSum {
   HWY_INLINE void AddHalf(const StepAt& at, int64_t begin) {
     HWY_UNROLL(8)
     for (int64_t i = begin; i < begin + kVectors; ++i) {
-      const auto even = hn::Add(at(i), at(2 * kVectors + i));
-      const auto odd = hn::Add(at(kVectors + i), at(3 * kVectors + i));
+      // Lower addresses first: what `at` writes may lie where it reads next.
+      const auto first = at(i);
+      const auto second = at(kVectors + i);
+      const auto even = hn::Add(first, at(2 * kVectors + i));
+      const auto odd = hn::Add(second, at(3 * kVectors + i));
       const auto term = hn::Add(even, odd);
       auto& sum = sum_[i - begin];
       const auto before = sum;
