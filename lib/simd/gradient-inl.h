@@ -171,7 +171,7 @@ void WriteSingly(const Tile& tile, const GradientTile& out, const Plan& plan) {
   const bool is_joined = out.stream && out.stride == classes;
   T* const gradient = static_cast<T*>(out.data);
   // Meanwhile the next tile's logits come, so that the memory does not idle.
-  const T* const next = BeforeNext(static_cast<const T*>(tile.logits) + tile.rows * tile.stride);
+  const T* const next = static_cast<const T*>(tile.logits) + tile.rows * tile.stride;
   for (int64_t r = 0; r < tile.rows; ++r) {
     C* const staged = stage + r * classes;
     const RowWrite<C> write = plan(r, staged);
@@ -199,7 +199,7 @@ void WriteTogether(const Tile& tile, const GradientTile& out, const Fill& fill) 
   C* const stage = static_cast<C*>(tile.stage);
   RowProducts<C> products(stage, tile.rows, tile.classes);
   fill(products);
-  const T* const next = BeforeNext(static_cast<const T*>(tile.logits) + n);
+  const T* const next = static_cast<const T*>(tile.logits) + n;
   MapOut(stage, n, products, static_cast<T*>(out.data), out.stream, next);
 }
 
