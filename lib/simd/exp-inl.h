@@ -172,6 +172,40 @@ HWY_INLINE hn::Pack<D, kCount> Eighths(hn::PackTag<D, kCount>, const hn::Pack<D,
   return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return Eighths(D(), shifted.at[i]); });
 }
 
+// Whether ScaledEighths is there for these lanes.
+template <class D>
+constexpr bool kHasScaling = HWY_TARGET == HWY_AVX3 && sizeof(hn::Vec<D>) == 64 && sizeof(Lane<D>) == sizeof(float);
+template <class D, int kCount>
+constexpr bool kHasScaling<hn::PackTag<D, kCount>> = kHasScaling<D>;
+
+#if HWY_TARGET == HWY_AVX3
+// The table with its exponents.
+struct WholeEighths {
+  constexpr WholeEighths() : bits() {
+    for (uint32_t i = 0; i < 16; ++i) bits[i] = kExpEighthsF32[i % 8] + (i % 8 << 20) + (64u << 23);
+  }
+  alignas(64) uint32_t bits[16];
+};
+constexpr WholeEighths kWholeEighths;
+
+// (1 + p) * 2^n, 8 n in the low bits of `shifted`: one operation scales, for a shift and an addition, and the bits are
+// the same. (Intel, rows in cache: 0.93 of the time.)
+template <class D>
+HWY_INLINE hn::Vec<D> ScaledEighths(D d, hn::Vec<D> p, hn::Vec<D> shifted) {
+  const hn::RebindToUnsigned<D> du;
+  const auto index = hn::IndicesFromVec(d, hn::BitCast(du, shifted));
+  const auto eighth = hn::TableLookupLanes(hn::BitCast(d, hn::Load(du, kWholeEighths.bits)), index);
+  const auto n = hn::Sub(shifted, hn::Set(d, ExpConstants<float>::kMagic));
+  return hn::Vec<D>{_mm512_scalef_ps(hn::MulAdd(eighth, p, eighth).raw, n.raw)};  // rounds n down
+}
+
+template <class D, int kCount>
+HWY_INLINE hn::Pack<D, kCount> ScaledEighths(hn::PackTag<D, kCount>, const hn::Pack<D, kCount>& p,
+                                             const hn::Pack<D, kCount>& shifted) {
+  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return ScaledEighths(D(), p.at[i], shifted.at[i]); });
+}
+#endif
+
 // e^r * 2^n, n in the low bits of `shifted`. The result must be a normal number.
 template <class D>
 HWY_INLINE hn::Vec<D> ExpScaled(D d, const Reduced<D>& reduced, hn::Vec<D> shifted) {
@@ -182,8 +216,12 @@ HWY_INLINE hn::Vec<D> ExpScaled(D d, const Reduced<D>& reduced, hn::Vec<D> shift
     auto p = hn::MulAdd(r, hn::Set(d, kExpTailF32[3]), hn::Set(d, kExpTailF32[2]));
     p = hn::MulAdd(p, r, hn::Set(d, kExpTailF32[1]));
     p = hn::MulAdd(p, r, hn::Set(d, kExpTailF32[0]));
-    const auto power = AddExponent(d, Eighths(d, shifted), shifted);
-    return hn::MulAdd(power, p, power);
+    if constexpr (kHasScaling<D>) {
+      return ScaledEighths(d, p, shifted);
+    } else {
+      const auto power = AddExponent(d, Eighths(d, shifted), shifted);
+      return hn::MulAdd(power, p, power);
+    }
   }
 }
 
