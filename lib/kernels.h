@@ -123,8 +123,8 @@ struct Slice {
 };
 
 // The rest of a row's gradient, whose exponentials are kept: it can be written while another row is folded, so that the
-// memory is read and written at the same time. They may lie where that row's go, or up to a cache line behind: each step
-// reads them before it writes.
+// memory is read and written at the same time. They may lie where that row's go, or up to a cache line behind: each
+// step reads them before it writes.
 struct PendingWrite {
   const void* stage;
   void* out;
@@ -153,10 +153,12 @@ struct SoftmaxKernels {
   void (*write_staged)(const Tile& tile, const RowState* states, const RowGrad* grads, const GradientTile& out);
   // The same for rows with nothing unusual: stage_plain, MathKernels::plain_rows and write_plain. Numbers instead of
   // states: the sums of the rows without their labels, the labels' logits; 1 and 0 for rows that are not read. False:
-  // one of the rows is careful, and nothing was found.
-  bool (*stage_plain)(const Tile& tile, double* sums, double* logit);
-  // Each exponential times its row's factor; at the labels their marks; 0 for rows that are not read.
-  void (*write_plain)(const Tile& tile, const double* factors, const double* marks, const GradientTile& out);
+  // one of the rows is careful, and nothing was found. Some of what is pending is written meanwhile.
+  bool (*stage_plain)(const Tile& tile, double* sums, double* logit, PendingWrite* pending);
+  // Each exponential times its row's factor; at the labels their marks; 0 for rows that are not read. Finishes what is
+  // pending, and may leave this pending.
+  void (*write_plain)(const Tile& tile, const double* factors, const double* marks, const GradientTile& out,
+                      PendingWrite* pending);
   // Losses of rows of two classes and their gradient, if out is given, in closed form: no row is too unusual, and
   // invalid labels give NaN. |slope| <= 1: it joins when the lanes have been rounded. Null: not for this type.
   void (*pair_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out);

@@ -70,7 +70,7 @@ class Softmax {
   bool RunTogether(Totals* totals) const;
   void RunRows(int64_t first, int64_t count, Unwritten* before, Rows* rows, Totals* totals) const;
   void RunOnStack(int64_t first, int64_t count, Unwritten* before, Rows* rows, Totals* totals) const;
-  bool RunPlain(int64_t first, int64_t count, Totals* totals) const;
+  bool RunPlain(int64_t first, int64_t count, PendingWrite* pending, Totals* totals) const;
   bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Unwritten* before, Rows* rows,
                Totals* totals) const;
   bool FindStates(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
@@ -192,7 +192,7 @@ bool Softmax::RunAll(Totals* totals) const {
         const int64_t begin = (unit - run * units_per_run) * unit_rows_;
         const int64_t first = run * run_rows + begin;
         const int64_t count = std::min(std::min(step, end - unit) * unit_rows_, run_rows - begin);
-        if (may_be_plain_ && RunPlain(first, count, &parts[lot])) continue;
+        if (may_be_plain_ && RunPlain(first, count, &before.row, &parts[lot])) continue;
         RunRows(first, count, &before, &rows, &parts[lot]);
       }
     }
@@ -213,7 +213,8 @@ __attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Un
   const int64_t most = tile_units_ * unit_rows_;
   for (int64_t from = 0; from < count; from += most) {
     const int64_t n = std::min(most, count - from);
-    if (may_be_plain_ && n < count && RunPlain(first + from, n, totals)) continue;
+    if (may_be_plain_ && n < count && RunPlain(first + from, n, &before->row, totals)) continue;
+    if (staged_) kernels_.finish_write(&before->row);  // it lies in the same scratch memory
     // Longer rows keep exponentials in the scratch memory.
     Stage* const stage = staged_ ? static_cast<Stage*>(ThreadScratch(sizeof(Stage))) : nullptr;
     if (stage != nullptr) {
@@ -232,16 +233,20 @@ __attribute__((noinline)) void Softmax::RunOnStack(int64_t first, int64_t count,
 
 // Rows with nothing unusual: the same bits as the ways below, in a few loops. False: there is something, and nothing
 // was written.
-bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
+bool Softmax::RunPlain(int64_t first, int64_t count, PendingWrite* pending, Totals* totals) const {
   const Matrix& x = task_.logits;
   const xent_softmax_outputs& out = task_.outputs;
   const bool wants_gradient = out.gradient != nullptr;
   const int64_t column_bytes = wants_gradient ? kMostColumns * x.classes * ComputedBytes() : 0;
   const int64_t stage_bytes = std::max(has_columns_ ? column_bytes : 0, 2 * kStageBytes);
   const int64_t work_bytes = static_cast<int64_t>(sizeof(PlainWork));
-  char* const scratch = static_cast<char*>(ThreadScratch(work_bytes + stage_bytes + kStageSlack));
+  // What is pending lies in one of two stages.
+  const int64_t room = stage_bytes + kStageSlack;
+  char* const scratch = static_cast<char*>(ThreadScratch(work_bytes + (stream_ && HasOwnLoop() ? 2 : 1) * room));
   if (scratch == nullptr) return false;
   PlainWork* const work = reinterpret_cast<PlainWork*>(scratch);
+  char* stage = scratch + work_bytes;
+  if (pending->left > 0 && static_cast<const char*>(pending->stage) < stage + room) stage += room;
   LoadLabels(task_, first, count, work->labels);
   int64_t signs = 0;
   for (int64_t r = 0; r < count; ++r) signs |= work->labels[r];
@@ -254,7 +259,7 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
                      count,
                      x.classes,
                      work->labels,
-                     has_columns_ && !wants_gradient && !is_pair_ ? nullptr : scratch + work_bytes,
+                     has_columns_ && !wants_gradient && !is_pair_ ? nullptr : stage,
                      work->columns,
                      wants_gradient || !HasOwnLoop(),
                      is_read,
@@ -266,13 +271,13 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Totals* totals) const {
   if (is_pair_) {
     kernels_.pair_rows(tile, slope, work->gap, wants_gradient ? &gradient : nullptr);
   } else {
-    if (!kernels_.stage_plain(tile, work->sums, work->logit)) return false;
+    if (!kernels_.stage_plain(tile, work->sums, work->logit, pending)) return false;
     for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
     if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope, SlopeOfLogits(), work->gap,
                                     wants_gradient ? work->factor : nullptr, work->mark})) {
       return false;
     }
-    if (wants_gradient) kernels_.write_plain(tile, work->factor, work->mark, gradient);
+    if (wants_gradient) kernels_.write_plain(tile, work->factor, work->mark, gradient, pending);
   }
   if (WantsClasses(task_)) WriteClasses(task_, first, count, work->labels, work->gap, largest, totals);
   WriteLosses(task_, math_, first, count, work->gap, is_read ? nullptr : work->labels, part_rows_, totals);

@@ -160,9 +160,40 @@ bool IsTogether(const Tile& tile, const GradientTile& out) {
   return tile.classes < kOwnLoop && out.stride == tile.classes && !out.has_offsets && out.targets.data == nullptr;
 }
 
+// The next n elements of what is pending, or all that are left.
+template <class T>
+void WritePending(int64_t n, PendingWrite* pending) {
+  using C = Compute<T>;
+  n = std::min(n, pending->left);
+  const C* const kept = static_cast<const C*>(pending->stage);
+  T* const out = static_cast<T*>(pending->out);
+  const Times<C> gradient = {static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
+  MapOut(kept, n, gradient, out, pending->stream);
+  pending->stage = kept + n;
+  pending->out = out + n;
+  pending->left -= n;
+}
+
+template <class T>
+void FinishWrite(PendingWrite* pending) {
+  if (pending->left > 0) WritePending<T>(pending->left, pending);
+  if (pending->stream) hwy::FlushStream();
+  if (pending->label_out != nullptr) NarrowOne(pending->label_value, static_cast<T*>(pending->label_out));
+  pending->label_out = nullptr;
+}
+
+// A gradient that is whole in the stage leaves while the next tile is staged: what precedes the first aligned element
+// now, so that the rest can bypass the cache.
+template <class T>
+void LeavePending(const Compute<T>* stage, int64_t n, T* out, PendingWrite* pending) {
+  const int64_t head = std::min(n, ElementsToAlignment(out));
+  Map(stage, head, Itself(), out);
+  *pending = PendingWrite{stage + head, out + head, n - head, 1.0, 0.0, nullptr, 0.0, true};
+}
+
 // Rows whose elements are more than products, or are not written as one.
 template <class T, class Plan>
-void WriteSingly(const Tile& tile, const GradientTile& out, const Plan& plan) {
+void WriteSingly(const Tile& tile, const GradientTile& out, PendingWrite* pending, const Plan& plan) {
   using C = Compute<T>;
   C* const stage = static_cast<C*>(tile.stage);
   const int64_t classes = tile.classes;
@@ -177,8 +208,9 @@ void WriteSingly(const Tile& tile, const GradientTile& out, const Plan& plan) {
     const RowWrite<C> write = plan(r, staged);
     const Times<C> product = {write.factor, write.offset};
     if (out.stream) {
-      WithTargets<T>(product, out.targets, r, classes, write.target,
-                     [&](const auto& element) { Map(staged, classes, element, staged); });
+      WithTargets<T>(product, out.targets, r, classes, write.target, [&](const auto& element) {
+        MapOut(staged, classes, element, staged, false, next + r * tile.stride);
+      });
       if (write.has_mark) staged[tile.labels[r]] = static_cast<C>(write.mark);
       if (!is_joined) MapOut(staged, classes, Itself(), gradient + r * out.stride, true, next + r * tile.stride);
     } else {
@@ -188,7 +220,11 @@ void WriteSingly(const Tile& tile, const GradientTile& out, const Plan& plan) {
       if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
     }
   }
-  if (is_joined) MapOut(stage, tile.rows * classes, Itself(), gradient, true, next);
+  if (is_joined && pending != nullptr) {
+    LeavePending(stage, tile.rows * classes, gradient, pending);
+  } else if (is_joined) {
+    MapOut(stage, tile.rows * classes, Itself(), gradient, true, next);
+  }
 }
 
 // Rows that are products only: one dense loop, however few classes they have. fill(factors and marks).
@@ -212,7 +248,7 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   }
   const auto plan = [&](int64_t r, C* staged) { return PlanWrite(states[r], grads[r], staged, tile.classes); };
   if (!IsTogether<T>(tile, out)) {
-    WriteSingly<T>(tile, out, plan);
+    WriteSingly<T>(tile, out, nullptr, plan);
   } else {
     WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
       for (int64_t r = 0; r < tile.rows; ++r) {
@@ -227,11 +263,13 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
 
 // The stage of rows that are not read holds zeros.
 template <class T>
-void WritePlain(const Tile& tile, const double* factors, const double* marks, const GradientTile& out) {
+void WritePlain(const Tile& tile, const double* factors, const double* marks, const GradientTile& out,
+                PendingWrite* pending) {
   using C = Compute<T>;
+  FinishWrite<T>(pending);
   if (tile.class_stride == 1) {
     if (!IsTogether<T>(tile, out)) {
-      WriteSingly<T>(tile, out, [&](int64_t r, C*) {
+      WriteSingly<T>(tile, out, pending, [&](int64_t r, C*) {
         const bool is_read = tile.labels[r] != kSkipRow;
         return RowWrite<C>{is_read ? static_cast<C>(factors[r]) : C(1), C(0), 0.0, marks[r], is_read};
       });
@@ -310,28 +348,6 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
   pending->out = to + head;
   pending->left = slice.classes - head;
   pending->factor = static_cast<double>(factor);
-}
-
-// The next n elements of what is pending, or all that are left.
-template <class T>
-void WritePending(int64_t n, PendingWrite* pending) {
-  using C = Compute<T>;
-  n = std::min(n, pending->left);
-  const C* const kept = static_cast<const C*>(pending->stage);
-  T* const out = static_cast<T*>(pending->out);
-  const Times<C> gradient = {static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
-  MapOut(kept, n, gradient, out, pending->stream);
-  pending->stage = kept + n;
-  pending->out = out + n;
-  pending->left -= n;
-}
-
-template <class T>
-void FinishWrite(PendingWrite* pending) {
-  if (pending->left > 0) WritePending<T>(pending->left, pending);
-  if (pending->stream) hwy::FlushStream();
-  if (pending->label_out != nullptr) NarrowOne(pending->label_value, static_cast<T*>(pending->label_out));
-  pending->label_out = nullptr;
 }
 
 }  // namespace HWY_NAMESPACE

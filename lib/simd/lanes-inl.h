@@ -170,20 +170,18 @@ HWY_INLINE void Put(hn::Vec<D> value, D d, Lane<D>* to) {
   }
 }
 
-template <bool kStream = false, class D>
-HWY_INLINE void ToStorage(hn::Vec<D> value, D d, Lane<D>* to) {
-  Put<kStream>(value, d, to);
-}
+template <class D>
+using WordsOf = hn::Vec<hn::Rebind<uint16_t, D>>;
 
-template <bool kStream, class D, class T>
-HWY_INLINE void WordsToStorage(hn::Vec<hn::RebindToUnsigned<D>> words, D, T* to) {
-  const hn::Rebind<uint16_t, D> du16;
+template <class D>
+HWY_INLINE WordsOf<D> HalfOf(D, hn::Vec<hn::RebindToUnsigned<D>> words) {
   const hn::RebindToSigned<hn::RebindToUnsigned<D>> di32;
-  Put<kStream>(hn::DemoteTo(du16, hn::BitCast(di32, words)), du16, &to->bits);
+  return hn::DemoteTo(hn::Rebind<uint16_t, D>(), hn::BitCast(di32, words));
 }
 
-template <bool kStream = false, class D>
-HWY_INLINE void ToStorage(hn::Vec<D> value, D d, BF16* to) {
+// Lanes as words of bf16 or f16; the pointer says which.
+template <class D>
+HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const BF16*) {
 #if HWY_TARGET == HWY_AVX3
   // The same with masks, and one permutation for the upper words.
   if constexpr (sizeof(hn::Vec<D>) == 64) {
@@ -194,9 +192,7 @@ HWY_INLINE void ToStorage(hn::Vec<D> value, D d, BF16* to) {
     const __m512i half = _mm512_mask_blend_epi32(is_odd, _mm512_set1_epi32(0x7FFF), _mm512_set1_epi32(0x8000));
     const __m512i rounded = _mm512_mask_add_epi32(_mm512_set1_epi32(0x7FC00000), is_number, bits, half);
     const __m512i words = _mm512_permutexvar_epi16(_mm512_load_si512(kUpper), rounded);
-    const hn::Rebind<uint16_t, D> du16;
-    Put<kStream>(hn::Vec<decltype(du16)>{_mm512_castsi512_si256(words)}, du16, &to->bits);
-    return;
+    return WordsOf<D>{_mm512_castsi512_si256(words)};
   }
 #endif
   const hn::RebindToUnsigned<D> du;
@@ -204,7 +200,7 @@ HWY_INLINE void ToStorage(hn::Vec<D> value, D d, BF16* to) {
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu))));
   const auto is_nan = hn::RebindMask(du, hn::Ne(value, value));
-  WordsToStorage<kStream>(hn::IfThenElse(is_nan, hn::Set(du, 0x7FC0u), rounded), d, to);
+  return HalfOf(d, hn::IfThenElse(is_nan, hn::Set(du, 0x7FC0u), rounded));
 }
 
 // Normal results: rebias the exponent and round by an integer addition. Subnormal ones: adding 0.5 makes the
@@ -226,16 +222,38 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> NarrowF16(D d, hn::Vec<D> value) {
   return hn::Or(result, hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 0x8000u)));
 }
 
-template <bool kStream = false, class D>
-HWY_INLINE void ToStorage(hn::Vec<D> value, D d, F16* to) {
+template <class D>
+HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const F16*) {
   if constexpr (kHasF16Instructions) {
-    const hn::Rebind<uint16_t, D> du16;
     const hn::Rebind<hwy::float16_t, D> df16;
-    Put<kStream>(hn::BitCast(du16, hn::DemoteTo(df16, value)), du16, &to->bits);
+    return hn::BitCast(hn::Rebind<uint16_t, D>(), hn::DemoteTo(df16, value));
   } else {
-    WordsToStorage<kStream>(NarrowF16(d, value), d, to);
+    return HalfOf(d, NarrowF16(d, value));
   }
 }
+
+template <bool kStream = false, class D, class T>
+HWY_INLINE void ToStorage(hn::Vec<D> value, D d, T* to) {
+  if constexpr (std::is_same_v<T, Lane<D>>) {
+    Put<kStream>(value, d, to);
+  } else {
+    Put<kStream>(NarrowWords(d, value, to), hn::Rebind<uint16_t, D>(), &to->bits);
+  }
+}
+
+#if HWY_CAP_GE512
+// The first `count` lanes, or all.
+template <class D, class T>
+HWY_INLINE void PartToStorage(hn::Vec<D> value, D d, int64_t count, T* to) {
+  const size_t n = static_cast<size_t>(count);
+  if constexpr (std::is_same_v<T, Lane<D>>) {
+    hn::BlendedStore(value, hn::FirstN(d, n), d, to);
+  } else {
+    const hn::Rebind<uint16_t, D> du16;
+    hn::BlendedStore(NarrowWords(d, value, to), hn::FirstN(du16, n), du16, &to->bits);
+  }
+}
+#endif
 
 // The same of a vector or a pack.
 template <bool kStream, class D, class T>

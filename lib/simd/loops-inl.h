@@ -148,6 +148,12 @@ HWY_INLINE auto OfOthers(const StepAt& at, uint64_t others, C otherwise) {
   };
 }
 
+// What an operation is for a cut step.
+template <class Op>
+HWY_INLINE Op& OfCutStep(Op& op) {
+  return op;
+}
+
 // ApplyToStep for a cut step, of which only the first `count` elements are read; the others must be masked.
 template <class T, class Op>
 HWY_INLINE auto ApplyToCutStep(const T* from, int64_t index, int64_t count, Op& op) {
@@ -196,7 +202,7 @@ HWY_INLINE void Fold(const T* x, int64_t n, int64_t label, Op& op, Accumulator& 
   if (i == n) return;
   const int64_t count = n - i;
   const uint64_t others = AllBut(label - i) & ((uint64_t{1} << count) - 1);
-  const auto cut = ApplyToCutStep(x + i, i, count, op);
+  const auto cut = ApplyToCutStep(x + i, i, count, OfCutStep(op));
   const auto at = OfOthers<C>(cut, others, kNone);
   accumulator.Add([&](int64_t v) HWY_ATTR {
     const auto lanes = at(v);
@@ -271,15 +277,24 @@ HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out, const Next* next)
   }
 }
 
-// kMapStep elements at most.
+// kMapStep elements at most. (With masks: what was stored in pieces is read as a whole only when all stores before it
+// have reached the cache.)
 template <class T, class U, class Op>
 HWY_INLINE void MapPart(const T* x, int64_t i, int64_t count, Op& op, U* out) {
   using C = Compute<T>;
+#if HWY_CAP_GE512
+  const auto at = ApplyToCutStep(x + i, i, count, op);
+  for (int64_t v = 0; v * LanesOf<C>() < count; ++v) {
+    const int64_t j = v * LanesOf<C>();
+    PartToStorage(at(v), Tag<C>(), count - j, out + i + j);
+  }
+#else
   const PaddedStep<T, kMapStep> padded(x + i, count);
   U rounded[kMapStep];
   const auto at = ApplyToStep(padded.values, i, op);
   for (int64_t v = 0; v * LanesOf<C>() < count; ++v) ToStorage(at(v), Tag<C>(), rounded + v * LanesOf<C>());
   std::memcpy(out + i, rounded, static_cast<size_t>(count) * sizeof(U));
+#endif
 }
 
 // Steps from i on, as long as a pack of the operation and then kMapStep, while there are n elements. Where they end.

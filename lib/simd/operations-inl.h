@@ -179,7 +179,8 @@ struct CarefulExp {
   Scaling scaling;
 };
 
-// PlainExp, and with each vector one of the pending gradient: reads and writes of memory overlap.
+// PlainExp, and with each vector one of the pending gradient: reads and writes of memory overlap. Nothing with a cut
+// step.
 template <bool kStream, class T, class Scaling>
 struct PlainExpAndWrite {
   using C = Compute<T>;
@@ -201,6 +202,11 @@ struct PlainExpAndWrite {
   C factor;
   C offset;
 };
+
+template <bool kStream, class T, class Scaling>
+HWY_INLINE PlainExp<T, Scaling>& OfCutStep(PlainExpAndWrite<kStream, T, Scaling>& both) {
+  return both.exp;
+}
 
 // Of a plain row, whose logits are all small or -inf.
 template <class T, class Scaling>

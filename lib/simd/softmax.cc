@@ -54,9 +54,11 @@ RowState StateOf(const StepSum<Compute<T>>& terms) {
 // Adds the plain exponentials of a chunk to the sum, and puts them into the stage if kKeep. False: the chunk is not
 // plain, and the stage means nothing.
 template <bool kKeep, class T, class Op>
-HWY_NOINLINE bool FoldPlainly(const T* x, int64_t n, int64_t label, Op op, Compute<T>* staged,
+HWY_NOINLINE bool FoldPlainly(const T* x, int64_t n, int64_t label, const Op& op, Compute<T>* staged,
                               StepSum<Compute<T>>& total) {
-  Op exp = op;  // Copies that nobody else can see stay in registers.
+  // Copies that nobody else can see stay in registers. By value, `op` would be copied in pieces that are larger than
+  // those it was stored in, which waits until all stores before have reached the cache.
+  Op exp = op;
   StepSum<Compute<T>> sum = total;
   MapAndSum<kKeep>(x, n, label, exp, staged, sum);
   if (!exp.InRange()) return false;
@@ -96,7 +98,7 @@ bool FoldPlainOrMasked(const T* x, int64_t n, int64_t label, const Scaling& scal
   return is_plain;
 }
 
-// The same, while as many elements of what is pending are written.
+// FoldPlainly, while as many elements of what is pending are written as whole steps have.
 template <bool kStream, class T, class Scaling>
 bool FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
                   StepSum<Compute<T>>& sum, PendingWrite* pending) {
@@ -105,10 +107,27 @@ bool FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, 
   const C* const kept = static_cast<const C*>(pending->stage);
   const PlainExpAndWrite<kStream, T, Scaling> both = {PlainExp<T, Scaling>(scaling), kept, out,
                                                       static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
-  pending->out = out + n;
-  pending->stage = kept + n;
-  pending->left -= n;
+  const int64_t whole = n / kStep * kStep;
+  pending->out = out + whole;
+  pending->stage = kept + whole;
+  pending->left -= whole;
   return FoldPlainly<true>(x, n, label, both, staged, sum);
+}
+
+// FoldPlainOrMasked, the exponentials kept, and what is pending written meanwhile where that can be.
+template <class T, class Scaling>
+bool FoldWhilePending(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                      StepSum<Compute<T>>& sum, Expected* expected, PendingWrite* pending) {
+  const int64_t whole = HWY_CAP_GE512 ? n / kStep * kStep : n % kStep == 0 ? n : 0;
+  const bool is_both = pending != nullptr && whole > 0 && pending->left >= whole && *expected == Expected::kPlain &&
+                       !(pending->stream && ElementsToAlignment(static_cast<const T*>(pending->out)) != 0);
+  if (is_both) {
+    const bool is_plain = pending->stream ? FoldAndWrite<true>(x, n, label, scaling, staged, sum, pending)
+                                          : FoldAndWrite<false>(x, n, label, scaling, staged, sum, pending);
+    if (is_plain) return true;
+    *expected = Expected::kMasked;
+  }
+  return FoldPlainOrMasked<true>(x, n, label, scaling, staged, sum, expected);
 }
 
 // What CarefulExp makes of the lowest exponent is less.
@@ -151,18 +170,10 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
     if (!slice.keeps_stage) {
       is_plain = FoldPlainOrMasked<false>(from, n, label, scaling, staged, plain, &expected);
     } else {
-      // As many elements of what is pending are written first: they may lie where this chunk goes.
+      // What is pending may lie where this chunk goes: as many elements leave first, unless all leave meanwhile.
       const int64_t left = pending != nullptr ? pending->left : 0;
-      const bool is_both = left >= n && n % kStep == 0 && expected == Expected::kPlain;
-      if (is_both && pending->stream) {
-        is_plain = FoldAndWrite<true>(from, n, label, scaling, staged, plain, pending);
-      } else if (is_both) {
-        is_plain = FoldAndWrite<false>(from, n, label, scaling, staged, plain, pending);
-      } else if (left > 0) {
-        WritePending<T>(n, pending);
-      }
-      if (is_both && !is_plain) expected = Expected::kMasked;
-      if (!is_plain) is_plain = FoldPlainOrMasked<true>(from, n, label, scaling, staged, plain, &expected);
+      if (left > 0 && (left < n || n % kStep != 0 || expected != Expected::kPlain)) WritePending<T>(n, pending);
+      is_plain = FoldWhilePending(from, n, label, scaling, staged, plain, &expected, pending);
     }
     if (HWY_UNLIKELY(!is_plain)) {
       FoldCarefully(from, n, label, scaling, staged, &states[count++]);
@@ -211,9 +222,10 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
 // Whether a loop of each row's own makes exponentials and sum at once: see MapAndSum.
 inline bool HasOwnLoop(const Tile& tile) { return HWY_CAP_GE512 && tile.classes >= kOwnLoop; }
 
-// Stages one row. False: it is not plain. expected: see FoldPlainOrMasked.
+// Stages one row. False: it is not plain. expected: see FoldPlainOrMasked. What is pending lies elsewhere.
 template <class T, class Scaling>
-bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low, Expected* expected) {
+bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low, Expected* expected,
+              PendingWrite* pending) {
   using C = Compute<T>;
   const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
   if (!HasOwnLoop(tile)) {
@@ -226,7 +238,7 @@ bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, 
   StepSum<C> terms;
   const bool is_plain =
       tile.keeps_stage
-          ? FoldPlainOrMasked<true>(logits, tile.classes, tile.labels[r], scaling, staged, terms, expected)
+          ? FoldWhilePending(logits, tile.classes, tile.labels[r], scaling, staged, terms, expected, pending)
           : FoldPlainOrMasked<false>(logits, tile.classes, tile.labels[r], scaling, staged, terms, expected);
   terms.Finish(sum, low);
   return is_plain;
@@ -239,7 +251,7 @@ void StageSingly(const Tile& tile, int64_t first, int64_t last, const Scaling& s
   Expected expected = Expected::kPlain;
   for (int64_t r = first; r < last; ++r) {
     double sum, low;
-    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low, &expected))) {
+    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low, &expected, nullptr))) {
       states[r] = PlainState<Scaling>(sum, low);
     } else {
       const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
@@ -280,7 +292,8 @@ void StageRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scal
 
 // A run of rows that are all read, if they are plain.
 template <class T, class Scaling>
-bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, double* sums) {
+bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, double* sums,
+                   PendingWrite* pending) {
   double lows[kPlainTileRows];
   if (!HasOwnLoop(tile) && tile.stride == tile.classes) {
     const int64_t count = RowsOfStage<T>(tile);
@@ -290,7 +303,7 @@ bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling&
   } else {
     Expected expected = Expected::kPlain;
     for (int64_t r = first; r < last; ++r) {
-      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r], &expected)) return false;
+      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r], &expected, pending)) return false;
     }
   }
   for (int64_t r = first; r < last && (kHasLows<T> || Scaling::kMayBias); ++r) {
@@ -351,12 +364,12 @@ void StageRows(const Tile& tile, RowState* states) {
 }
 
 template <class T>
-bool StagePlainRows(const Tile& tile, double* sums) {
+bool StagePlainRows(const Tile& tile, double* sums, PendingWrite* pending) {
   using C = Compute<T>;
   return ForEachRun(tile, [&](int64_t first, int64_t last, bool is_read) {
     if (is_read) {
-      return WithScale<T>(tile.scale,
-                          [&](const auto& scaling) { return StagePlainRun<T>(tile, first, last, scaling, sums); });
+      return WithScale<T>(
+          tile.scale, [&](const auto& scaling) { return StagePlainRun<T>(tile, first, last, scaling, sums, pending); });
     }
     std::fill(sums + first, sums + last, 1.0);
     C* const stage = static_cast<C*>(tile.stage);
@@ -375,8 +388,9 @@ void Gather(const Tile& tile, double* values) {
 
 // Logits behind the exponentials: they are in the cache then.
 template <class T>
-bool StagePlain(const Tile& tile, double* sums, double* logit) {
-  const bool is_plain = tile.class_stride != 1 ? StagePlainColumns<T>(tile, sums) : StagePlainRows<T>(tile, sums);
+bool StagePlain(const Tile& tile, double* sums, double* logit, PendingWrite* pending) {
+  const bool is_plain =
+      tile.class_stride != 1 ? StagePlainColumns<T>(tile, sums) : StagePlainRows<T>(tile, sums, pending);
   if (!is_plain) return false;
   Gather<T>(tile, logit);
   for (int64_t r = tile.rows; r % kRowLanes != 0; ++r) {
