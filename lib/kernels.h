@@ -123,7 +123,7 @@ struct Slice {
 };
 
 // The rest of a row's gradient, whose exponentials are kept: it can be written while another row is folded, so that the
-// memory is read and written at the same time. They may lie where that row's go, or up to a cache line behind: each
+// memory is read and written at the same time. They may lie where that row's go, or less than a step behind: each
 // step reads them before it writes.
 struct PendingWrite {
   const void* stage;

@@ -47,13 +47,11 @@ HWY_INLINE auto StepFrom(const C* from) {
   return [from](int64_t v) HWY_ATTR { return hn::LoadU(Tag<C>(), from + v * LanesOf<C>()); };
 }
 
-// Asks for a step's part of the group of pages that it lies in, into the L2 cache: the few buffers before the L1 cache
-// are busy with each line until it is there.
-template <int64_t kElements, class T>
-HWY_INLINE void PrefetchGroup(const T* from) {
-  constexpr int64_t kBytes = kElements * static_cast<int64_t>(sizeof(T));
+// Asks for the part of a step of so many bytes in the group of pages where it begins, into the L2 cache: the few
+// buffers before the L1 cache are busy with each line until it is there.
+template <int64_t kBytes>
+HWY_INLINE void PrefetchGroup(uintptr_t begin) {
   constexpr uintptr_t kPages = kGroupPages<kBytes>;
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(from);
   const uintptr_t in_group = begin % (kPages * kPage);
   const uintptr_t part = begin - in_group + in_group / kPages;
   for (uintptr_t byte = 0; byte < kBytes / kPages; byte += 64) {
@@ -67,9 +65,11 @@ HWY_INLINE void PrefetchGroup(const T* from) {
 template <int64_t kElements, class T>
 HWY_INLINE void PrefetchAhead(const T* from) {
   constexpr int64_t kBytes = kElements * static_cast<int64_t>(sizeof(T));
-  const char* const bytes = reinterpret_cast<const char*>(from);
-  PrefetchGroup<kBytes>(bytes + kGroupPages<kBytes> * kPage);
-  for (int64_t byte = 0; byte < kBytes; byte += 64) __builtin_prefetch(bytes + kNearBytes + byte, 0, 3);
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(from);
+  PrefetchGroup<kBytes>(begin + kGroupPages<kBytes> * kPage);
+  for (uintptr_t byte = 0; byte < kBytes; byte += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(begin + kNearBytes + byte), 0, 3);
+  }
 }
 
 // op of the step at `from`, whose first element has this index.
@@ -262,7 +262,8 @@ HWY_INLINE void MapStep(const T* x, int64_t i, Op& op, U* out, const Next* next)
   if (next == nullptr) {
     PrefetchAhead<kElements>(x + i);
   } else {
-    PrefetchGroup<kElements>(next + i);
+    constexpr int64_t kSize = static_cast<int64_t>(sizeof(Next));
+    PrefetchGroup<kElements * kSize>(reinterpret_cast<uintptr_t>(next) + static_cast<uintptr_t>(i * kSize));
   }
   if constexpr (kCount > 1) {
     const hn::PackTag<Tag<C>, kCount> d;

@@ -114,14 +114,18 @@ bool FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, 
   return FoldPlainly<true>(x, n, label, both, staged, sum);
 }
 
+template <class T>
+bool CanFoldAndWrite(int64_t n, Expected expected, const PendingWrite* pending) {
+  const int64_t whole = HWY_CAP_GE512 ? n / kStep * kStep : n % kStep == 0 ? n : 0;
+  if (pending == nullptr || whole == 0 || pending->left < whole || expected != Expected::kPlain) return false;
+  return !pending->stream || ElementsToAlignment(static_cast<const T*>(pending->out)) == 0;
+}
+
 // FoldPlainOrMasked, the exponentials kept, and what is pending written meanwhile where that can be.
 template <class T, class Scaling>
 bool FoldWhilePending(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
                       StepSum<Compute<T>>& sum, Expected* expected, PendingWrite* pending) {
-  const int64_t whole = HWY_CAP_GE512 ? n / kStep * kStep : n % kStep == 0 ? n : 0;
-  const bool is_both = pending != nullptr && whole > 0 && pending->left >= whole && *expected == Expected::kPlain &&
-                       !(pending->stream && ElementsToAlignment(static_cast<const T*>(pending->out)) != 0);
-  if (is_both) {
+  if (CanFoldAndWrite<T>(n, *expected, pending)) {
     const bool is_plain = pending->stream ? FoldAndWrite<true>(x, n, label, scaling, staged, sum, pending)
                                           : FoldAndWrite<false>(x, n, label, scaling, staged, sum, pending);
     if (is_plain) return true;
@@ -171,8 +175,9 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
       is_plain = FoldPlainOrMasked<false>(from, n, label, scaling, staged, plain, &expected);
     } else {
       // What is pending may lie where this chunk goes: as many elements leave first, unless all leave meanwhile.
-      const int64_t left = pending != nullptr ? pending->left : 0;
-      if (left > 0 && (left < n || n % kStep != 0 || expected != Expected::kPlain)) WritePending<T>(n, pending);
+      const bool has_pending = pending != nullptr && pending->left > 0;
+      const bool leaves_meanwhile = n % kStep == 0 && CanFoldAndWrite<T>(n, expected, pending);
+      if (has_pending && !leaves_meanwhile) WritePending<T>(n, pending);
       is_plain = FoldWhilePending(from, n, label, scaling, staged, plain, &expected, pending);
     }
     if (HWY_UNLIKELY(!is_plain)) {
