@@ -179,8 +179,8 @@ HWY_INLINE WordsOf<D> HalfOf(D, hn::Vec<hn::RebindToUnsigned<D>> words) {
   return hn::DemoteTo(hn::Rebind<uint16_t, D>(), hn::BitCast(di32, words));
 }
 
-// Lanes as words of bf16 or f16; the pointer says which.
-template <class D>
+// Lanes as words of bf16 or f16; the pointer says which. kAreNumbers: none is NaN.
+template <bool kAreNumbers, class D>
 HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const BF16*) {
 #if HWY_TARGET == HWY_AVX3
   // The same with masks, and one permutation for the upper words.
@@ -188,8 +188,8 @@ HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const BF16*) {
     alignas(64) static constexpr uint16_t kUpper[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
     const __m512i bits = _mm512_castps_si512(value.raw);
     const __mmask16 is_odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
-    const __mmask16 is_number = _mm512_cmp_ps_mask(value.raw, value.raw, _CMP_ORD_Q);
     const __m512i half = _mm512_mask_blend_epi32(is_odd, _mm512_set1_epi32(0x7FFF), _mm512_set1_epi32(0x8000));
+    const __mmask16 is_number = kAreNumbers ? 0xFFFF : _mm512_cmp_ps_mask(value.raw, value.raw, _CMP_ORD_Q);
     const __m512i rounded = _mm512_mask_add_epi32(_mm512_set1_epi32(0x7FC00000), is_number, bits, half);
     const __m512i words = _mm512_permutexvar_epi16(_mm512_load_si512(kUpper), rounded);
     return WordsOf<D>{_mm512_castsi512_si256(words)};
@@ -222,7 +222,7 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> NarrowF16(D d, hn::Vec<D> value) {
   return hn::Or(result, hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 0x8000u)));
 }
 
-template <class D>
+template <bool kAreNumbers, class D>
 HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const F16*) {
   if constexpr (kHasF16Instructions) {
     const hn::Rebind<hwy::float16_t, D> df16;
@@ -232,12 +232,12 @@ HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const F16*) {
   }
 }
 
-template <bool kStream = false, class D, class T>
+template <bool kStream = false, bool kAreNumbers = false, class D, class T>
 HWY_INLINE void ToStorage(hn::Vec<D> value, D d, T* to) {
   if constexpr (std::is_same_v<T, Lane<D>>) {
     Put<kStream>(value, d, to);
   } else {
-    Put<kStream>(NarrowWords(d, value, to), hn::Rebind<uint16_t, D>(), &to->bits);
+    Put<kStream>(NarrowWords<kAreNumbers>(d, value, to), hn::Rebind<uint16_t, D>(), &to->bits);
   }
 }
 
@@ -250,22 +250,22 @@ HWY_INLINE void PartToStorage(hn::Vec<D> value, D d, int64_t count, T* to) {
     hn::BlendedStore(value, hn::FirstN(d, n), d, to);
   } else {
     const hn::Rebind<uint16_t, D> du16;
-    hn::BlendedStore(NarrowWords(d, value, to), hn::FirstN(du16, n), du16, &to->bits);
+    hn::BlendedStore(NarrowWords<false>(d, value, to), hn::FirstN(du16, n), du16, &to->bits);
   }
 }
 #endif
 
 // The same of a vector or a pack.
-template <bool kStream, class D, class T>
+template <bool kStream, bool kAreNumbers = false, class D, class T>
 HWY_INLINE void Store(hn::Vec<D> values, D d, T* to) {
-  ToStorage<kStream>(values, d, to);
+  ToStorage<kStream, kAreNumbers>(values, d, to);
 }
 
-template <bool kStream, class D, int kCount, class T>
+template <bool kStream, bool kAreNumbers = false, class D, int kCount, class T>
 HWY_INLINE void Store(const hn::Pack<D, kCount>& values, hn::PackTag<D, kCount>, T* to) {
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
   HWY_UNROLL(8)
-  for (int i = 0; i < kCount; ++i) ToStorage<kStream>(values.at[i], D(), to + i * kLanes);
+  for (int i = 0; i < kCount; ++i) ToStorage<kStream, kAreNumbers>(values.at[i], D(), to + i * kLanes);
 }
 
 // One element, by the same conversions.

@@ -190,7 +190,7 @@ struct PlainExpAndWrite {
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
-    Store<kStream>(hn::MulSub(FromStorage(d, stage + i), hn::Set(d, factor), hn::Set(d, offset)), d, out + i);
+    Store<kStream, true>(hn::MulSub(FromStorage(d, stage + i), hn::Set(d, factor), hn::Set(d, offset)), d, out + i);
     return exp(d, x, i);
   }
 
