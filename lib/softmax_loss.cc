@@ -75,8 +75,10 @@ class Softmax {
                Totals* totals) const;
   bool FindStates(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
   void KeepExponentials(Rows* rows) const;
-  Slice SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes) const;
-  char* KeptOf(char* kept, int64_t row) const { return kept + row * task_.logits.classes * ComputedBytes(); }
+  Slice SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes, char* kept) const;
+  char* KeptOf(char* kept, int64_t row) const {
+    return kept == nullptr ? nullptr : kept + row * task_.logits.classes * ComputedBytes();
+  }
   bool FoldSlices(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
   bool FoldSlicesTogether(const Team& team, Rows* rows) const;
   RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const;
@@ -535,13 +537,13 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, Unwritten* before, 
   return true;
 }
 
-// Classes from `begin` of a row that leaves out this label; without room for exponentials.
-Slice Softmax::SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes) const {
+// Classes from `begin` of a row that leaves out this label. kept: where the row keeps its exponentials, or null.
+Slice Softmax::SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes, char* kept) const {
   return Slice{task_.logits.Row(row) + begin * task_.logits.ElementBytes(),
                std::min(classes, task_.logits.classes - begin),
                label - begin,
-               nullptr,
-               false,
+               kept == nullptr ? nullptr : kept + begin * ComputedBytes(),
+               kept != nullptr,
                task_.options.scale,
                TargetsOf(row, begin)};
 }
@@ -549,9 +551,8 @@ Slice Softmax::SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classe
 // stage: room for a chunk, if the row's exponentials are not kept.
 RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {
   RowState states[kSliceStates];
-  Slice slice = SliceOf(rows.first + row, rows.read[row], index * kSlice, kSlice);
-  slice.keeps_stage = rows.kept != nullptr;
-  slice.stage = slice.keeps_stage ? KeptOf(rows.kept, row) + index * kSlice * ComputedBytes() : stage;
+  Slice slice = SliceOf(rows.first + row, rows.read[row], index * kSlice, kSlice, KeptOf(rows.kept, row));
+  if (!slice.keeps_stage) slice.stage = stage;
   const int64_t count = kernels_.fold_slice(slice, states, pending);
   return MergeStates(states, count, math_);
 }
@@ -613,7 +614,7 @@ bool Softmax::WriteGradient(const Tile& tile, const Team& team, Unwritten* befor
     const int64_t begin = i % per_row * kSlice;
     PendingWrite left = {};
     char* const out = GradientData(rows.first + row) + begin * task_.logits.ElementBytes();
-    const Slice slice = SliceOf(rows.first + row, rows.read[row], begin, kSlice);
+    const Slice slice = SliceOf(rows.first + row, rows.read[row], begin, kSlice, nullptr);
     kernels_.begin_write(slice, rows.grads[row], out, stream_, &left);
     kernels_.finish_write(&left);
   };
@@ -625,9 +626,7 @@ void Softmax::WriteRowsUntil(int64_t end, Unwritten* before) const {
   for (; before->next < std::min(end, before->count); ++before->next) {
     const int64_t r = before->next;
     kernels_.finish_write(&before->row);
-    Slice slice = SliceOf(before->first + r, before->read[r], 0, task_.logits.classes);
-    slice.keeps_stage = before->kept != nullptr;
-    if (slice.keeps_stage) slice.stage = KeptOf(before->kept, r);
+    const Slice slice = SliceOf(before->first + r, before->read[r], 0, task_.logits.classes, KeptOf(before->kept, r));
     kernels_.begin_write(slice, before->grads[r], GradientData(before->first + r), stream_, &before->row);
   }
 }

@@ -287,7 +287,7 @@ void WritePlain(const Tile& tile, const double* factors, const double* marks, co
         }
       });
     }
-    if (out.stream) hwy::FlushStream();
+    if (out.stream && pending->left == 0) hwy::FlushStream();  // FinishWrite does it for what is pending
     return;
   }
   const Columns<T> columns(tile);

@@ -114,6 +114,7 @@ bool FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, 
   return FoldPlainly<true>(x, n, label, both, staged, sum);
 }
 
+// Whether FoldAndWrite can be: enough is pending, and where it goes past the cache it is aligned.
 template <class T>
 bool CanFoldAndWrite(int64_t n, Expected expected, const PendingWrite* pending) {
   const int64_t whole = HWY_CAP_GE512 ? n / kStep * kStep : n % kStep == 0 ? n : 0;
