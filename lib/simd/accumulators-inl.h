@@ -24,15 +24,92 @@ constexpr int64_t kStep = 64;
 template <class C>
 constexpr int64_t kStepVectors = kStep / static_cast<int64_t>(hn::MaxLanes(Tag<C>()));
 
+// Sixteen sums in f64, one of each virtual lane of f32 vectors.
+class SumsOfLanes {
+ public:
+  HWY_INLINE SumsOfLanes() {
+    for (auto& lanes : sum_) lanes = hn::Zero(Wide());
+  }
+
+  // x: the part of that index of the sixteen lanes.
+  HWY_INLINE void Add(int64_t part, hn::Vec<Tag<float>> x) {
+    const Wide d;
+    hn::Vec<Wide>* const to = sum_ + part * kVectors * LanesOf<float>() / 16;
+#if HWY_TARGET == HWY_SCALAR
+    to[0] = hn::Add(to[0], hn::PromoteTo(d, x));
+#else
+    const hn::Half<Tag<float>> half;
+    to[0] = hn::Add(to[0], hn::PromoteTo(d, hn::LowerHalf(half, x)));
+    to[1] = hn::Add(to[1], hn::PromoteTo(d, hn::UpperHalf(half, x)));
+#endif
+  }
+
+#if HWY_CAP_GE512
+  // The sums of lanes l and l + 8.
+  HWY_INLINE hn::Vec<hn::CappedTag<double, 8>> Pairs() const { return hn::Add(sum_[0], sum_[1]); }
+#endif
+
+  // The same.
+  HWY_INLINE void Pairs(double* s) const {
+    for (int64_t i = 0; i < kVectors / 2; ++i) {
+      hn::Store(hn::Add(sum_[i], sum_[i + kVectors / 2]), Wide(), s + i * kLanes);
+    }
+  }
+
+ private:
+  using Wide = hn::CappedTag<double, 8>;
+  static constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Wide()));
+  static constexpr int64_t kVectors = 16 / kLanes;
+
+  hn::Vec<Wide> sum_[kVectors];
+};
+
+#if HWY_TARGET == HWY_AVX3
+// The same of numbers that are not negative nor infinite, even lanes and odd ones: what three bits lower is an f64 has
+// the value times 2^-896. (Converting takes seven operations for these six, most of them where permutations go too. A
+// mask would save a shift each, but there is no register left for it where gradients are written meanwhile.)
+class SumsOfPositiveLanes {
+ public:
+  HWY_INLINE SumsOfPositiveLanes() : even_(hn::Zero(Wide())), odd_(hn::Zero(Wide())) {}
+
+  HWY_INLINE void Add(int64_t, hn::Vec<Tag<float>> x) {
+    const Wide d;
+    const hn::RebindToUnsigned<Wide> du;
+    const auto bits = hn::BitCast(du, x);
+    even_ = hn::Add(even_, hn::BitCast(d, hn::ShiftRight<3>(hn::ShiftLeft<32>(bits))));
+    odd_ = hn::Add(odd_, hn::BitCast(d, hn::ShiftLeft<29>(hn::ShiftRight<32>(bits))));
+  }
+
+  HWY_INLINE void Pairs(double* s) const {
+    const Wide d;
+    alignas(64) double even[8];
+    alignas(64) double odd[8];
+    hn::Store(hn::Mul(even_, hn::Set(d, 0x1p896)), d, even);
+    hn::Store(hn::Mul(odd_, hn::Set(d, 0x1p896)), d, odd);
+    for (int64_t i = 0; i < 4; ++i) {
+      s[2 * i] = even[i] + even[i + 4];
+      s[2 * i + 1] = odd[i] + odd[i + 4];
+    }
+  }
+
+ private:
+  using Wide = hn::CappedTag<double, 8>;
+
+  hn::Vec<Wide> even_;
+  hn::Vec<Wide> odd_;
+};
+#else
+using SumsOfPositiveLanes = SumsOfLanes;
+#endif
+
 // The sum of steps, to about a rounding error per element: of a step, lanes l, l + 16, l + 32 and l + 48 are added in
 // f32 as (0 + 1) + (2 + 3), the rest in sixteen f64 lanes. (Pairs alone: a tenth slower, Zen 4, in cache.)
-class SinglesSum {
+template <class Sums>
+class SumOfFours {
  public:
   static constexpr float kIdentity = 0.0f;
 
-  HWY_INLINE SinglesSum() {
-    for (auto& lanes : sum_) lanes = hn::Zero(Wide());
-  }
+  HWY_INLINE SumOfFours() {}
 
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
@@ -43,44 +120,27 @@ class SinglesSum {
       const auto low = hn::Add(first, at(kPart + i));
       const auto third = at(2 * kPart + i);
       const auto high = hn::Add(third, at(3 * kPart + i));
-      Widen(hn::Add(low, high), sum_ + i * kVectors / kPart);
+      sums_.Add(i, hn::Add(low, high));
     }
   }
 
-#if HWY_CAP_GE512
-  // The sums of lanes l and l + 8.
-  HWY_INLINE hn::Vec<hn::CappedTag<double, 8>> Lanes() const { return hn::Add(sum_[0], sum_[1]); }
-#endif
+  HWY_INLINE const Sums& Lanes() const { return sums_; }
 
   // ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)) of the sums of lanes l and l + 8.
   HWY_INLINE void Finish(double* sum, double* low) const {
     alignas(64) double s[8];
-    for (int64_t i = 0; i < kVectors / 2; ++i) {
-      hn::Store(hn::Add(sum_[i], sum_[i + kVectors / 2]), Wide(), s + i * kLanes);
-    }
+    sums_.Pairs(s);
     *sum = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
     *low = 0.0;
   }
 
  protected:
-  using Wide = hn::CappedTag<double, 8>;
-  static constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Wide()));
-  static constexpr int64_t kVectors = 16 / kLanes;
   static constexpr int64_t kPart = kStepVectors<float> / 4;
 
-  HWY_INLINE void Widen(hn::Vec<Tag<float>> x, hn::Vec<Wide>* to) {
-    const Wide d;
-#if HWY_TARGET == HWY_SCALAR
-    to[0] = hn::Add(to[0], hn::PromoteTo(d, x));
-#else
-    const hn::Half<Tag<float>> half;
-    to[0] = hn::Add(to[0], hn::PromoteTo(d, hn::LowerHalf(half, x)));
-    to[1] = hn::Add(to[1], hn::PromoteTo(d, hn::UpperHalf(half, x)));
-#endif
-  }
-
-  hn::Vec<Wide> sum_[kVectors];
+  Sums sums_;
 };
+
+using SinglesSum = SumOfFours<SumsOfLanes>;
 
 // The same, but each element is widened before it is added.
 class WidenedSum : public SinglesSum {
@@ -90,7 +150,7 @@ class WidenedSum : public SinglesSum {
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
     HWY_UNROLL(16)
-    for (int64_t i = 0; i < 4 * kPart; ++i) Widen(at(i), sum_ + i % kPart * kVectors / kPart);
+    for (int64_t i = 0; i < 4 * kPart; ++i) sums_.Add(i % kPart, at(i));
   }
 };
 
@@ -163,8 +223,9 @@ class DoublesSum {
   hn::Vec<Tag<double>> low_[kVectors];
 };
 
+// Of exponentials.
 template <class C>
-using StepSum = std::conditional_t<sizeof(C) == sizeof(float), SinglesSum, DoublesSum>;
+using StepSum = std::conditional_t<sizeof(C) == sizeof(float), SumOfFours<SumsOfPositiveLanes>, DoublesSum>;
 
 // For logits of either sign: what cancels must not have been rounded in f32.
 template <class C>

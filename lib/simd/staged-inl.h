@@ -100,7 +100,7 @@ class StagedRow {
       SinglesSum of_a, of_b;
       AddTo(&of_a, a);
       AddTo(&of_b, b);
-      return halves(d, of_a.Lanes(), of_b.Lanes());
+      return halves(d, of_a.Lanes().Pairs(), of_b.Lanes().Pairs());
     }
   }
 
