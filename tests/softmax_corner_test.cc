@@ -12,6 +12,8 @@
 #include "support/every_isa.h"
 #include "support/expected.h"
 #include "support/problem.h"
+#include "support/storage.h"
+#include "support/ulp.h"
 
 namespace xent_test {
 namespace {
@@ -72,6 +74,40 @@ TEST(SoftmaxNaN, OfAnyKindLeavesTheRowBeforeItAlone) {
         EXPECT_FLOAT_EQ(float_losses[0], static_cast<float>(exact)) << far;
         EXPECT_TRUE(std::isnan(losses[1])) << std::hex << bits;
         EXPECT_TRUE(std::isnan(float_losses[1])) << std::hex << bits;
+      }
+    }
+  });
+}
+
+// Every word of bf16 and f16 among logits of 0, in each vector of a step: none that is too large for a plain row passes
+// for a small one.
+TEST(SoftmaxRange, EveryWordOfSixteenBitsIsToldFromSmallOnes) {
+  constexpr int64_t kWords = 1 << 16;
+  constexpr int64_t kClasses = 256;
+  const auto place = [](int64_t word) { return static_cast<size_t>(word * kClasses + 64 + word * 16 % 64); };
+  ForEveryIsa([&](const std::string&) {
+    for (const xent_dtype dtype : {XENT_BF16, XENT_F16}) {
+      SCOPED_TRACE(TypeName(dtype));
+      std::vector<uint16_t> words(kWords * kClasses);
+      const std::vector<int64_t> labels(kWords, 7);
+      for (int64_t w = 0; w < kWords; ++w) words[place(w)] = static_cast<uint16_t>(w);
+      std::vector<float> losses(kWords);
+      const xent_logits logits = xent_logits_rows(words.data(), dtype, kWords, kClasses);
+      const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
+      xent_softmax_outputs out = xent_softmax_outputs_none();
+      out.row_loss = losses.data();
+      ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, nullptr, &out), XENT_OK);
+      for (int64_t w = 0; w < kWords; ++w) {
+        const long double x = Element(words.data(), dtype, static_cast<int64_t>(place(w)));
+        const float loss = losses[static_cast<size_t>(w)];
+        if (std::isfinite(x) || x < 0) {
+          // log(255 + e^x), which e^x alone decides once it is large.
+          const long double exact = x > 100 ? x : std::log(255.0L + std::exp(x));
+          EXPECT_LE(UlpError(loss, exact, kFormatF32), 3.0L) << std::hex << w;
+        } else {
+          EXPECT_TRUE(std::isnan(loss)) << std::hex << w;
+        }
+        if (testing::Test::HasFailure()) return;
       }
     }
   });

@@ -129,6 +129,20 @@ HWY_INLINE hn::Vec<D> OrXor(hn::PackTag<D, kCount>, hn::Vec<D> a, const hn::Pack
   return a;
 }
 
+// a | b; of packs, for every vector.
+template <class D>
+HWY_INLINE hn::Vec<D> OrAll(D, hn::Vec<D> a, hn::Vec<D> b) {
+  return hn::Or(a, b);
+}
+
+template <class D, int kCount>
+HWY_INLINE hn::Vec<D> OrAll(hn::PackTag<D, kCount>, hn::Vec<D> a, const hn::Pack<D, kCount>& b) {
+  static_assert(kCount % 2 == 0, "two vectors take one operation");
+  HWY_UNROLL(4)
+  for (int i = 0; i < kCount; i += 2) a = hn::Or3(a, b.at[i], b.at[i + 1]);
+  return a;
+}
+
 // Lane l if bit l is set.
 template <class D>
 HWY_INLINE hn::Mask<D> MaskFromBits(D d, uint64_t bits) {
@@ -179,8 +193,8 @@ HWY_INLINE WordsOf<D> HalfOf(D, hn::Vec<hn::RebindToUnsigned<D>> words) {
   return hn::DemoteTo(hn::Rebind<uint16_t, D>(), hn::BitCast(di32, words));
 }
 
-// Lanes as words of bf16 or f16; the pointer says which. kAreNumbers: none is NaN.
-template <bool kAreNumbers, class D>
+// Lanes as words of bf16 or f16; the pointer says which.
+template <class D>
 HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const BF16*) {
 #if HWY_TARGET == HWY_AVX3
   // The same with masks, and one permutation for the upper words.
@@ -189,7 +203,7 @@ HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const BF16*) {
     const __m512i bits = _mm512_castps_si512(value.raw);
     const __mmask16 is_odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
     const __m512i half = _mm512_mask_blend_epi32(is_odd, _mm512_set1_epi32(0x7FFF), _mm512_set1_epi32(0x8000));
-    const __mmask16 is_number = kAreNumbers ? 0xFFFF : _mm512_cmp_ps_mask(value.raw, value.raw, _CMP_ORD_Q);
+    const __mmask16 is_number = _mm512_cmp_ps_mask(value.raw, value.raw, _CMP_ORD_Q);
     const __m512i rounded = _mm512_mask_add_epi32(_mm512_set1_epi32(0x7FC00000), is_number, bits, half);
     const __m512i words = _mm512_permutexvar_epi16(_mm512_load_si512(kUpper), rounded);
     return WordsOf<D>{_mm512_castsi512_si256(words)};
@@ -222,7 +236,7 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> NarrowF16(D d, hn::Vec<D> value) {
   return hn::Or(result, hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 0x8000u)));
 }
 
-template <bool kAreNumbers, class D>
+template <class D>
 HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const F16*) {
   if constexpr (kHasF16Instructions) {
     const hn::Rebind<hwy::float16_t, D> df16;
@@ -232,12 +246,12 @@ HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const F16*) {
   }
 }
 
-template <bool kStream = false, bool kAreNumbers = false, class D, class T>
+template <bool kStream = false, class D, class T>
 HWY_INLINE void ToStorage(hn::Vec<D> value, D d, T* to) {
   if constexpr (std::is_same_v<T, Lane<D>>) {
     Put<kStream>(value, d, to);
   } else {
-    Put<kStream>(NarrowWords<kAreNumbers>(d, value, to), hn::Rebind<uint16_t, D>(), &to->bits);
+    Put<kStream>(NarrowWords(d, value, to), hn::Rebind<uint16_t, D>(), &to->bits);
   }
 }
 
@@ -250,23 +264,59 @@ HWY_INLINE void PartToStorage(hn::Vec<D> value, D d, int64_t count, T* to) {
     hn::BlendedStore(value, hn::FirstN(d, n), d, to);
   } else {
     const hn::Rebind<uint16_t, D> du16;
-    hn::BlendedStore(NarrowWords<false>(d, value, to), hn::FirstN(du16, n), du16, &to->bits);
+    hn::BlendedStore(NarrowWords(d, value, to), hn::FirstN(du16, n), du16, &to->bits);
   }
 }
 #endif
 
 // The same of a vector or a pack.
-template <bool kStream, bool kAreNumbers = false, class D, class T>
+template <bool kStream, class D, class T>
 HWY_INLINE void Store(hn::Vec<D> values, D d, T* to) {
-  ToStorage<kStream, kAreNumbers>(values, d, to);
+  ToStorage<kStream>(values, d, to);
 }
 
-template <bool kStream, bool kAreNumbers = false, class D, int kCount, class T>
+template <bool kStream, class D, int kCount, class T>
 HWY_INLINE void Store(const hn::Pack<D, kCount>& values, hn::PackTag<D, kCount>, T* to) {
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
   HWY_UNROLL(8)
-  for (int i = 0; i < kCount; ++i) ToStorage<kStream, kAreNumbers>(values.at[i], D(), to + i * kLanes);
+  for (int i = 0; i < kCount; ++i) ToStorage<kStream>(values.at[i], D(), to + i * kLanes);
 }
+
+#if HWY_TARGET == HWY_AVX3
+// Numbers as words of bf16: their upper words, and one more where the lower word is above a half, or a half and the
+// upper one is odd. (Few constants: what no register is left for goes through memory in the loop that this is for.)
+HWY_INLINE __m512i NarrowPair(__m512 a, __m512 b) {
+  alignas(64) static constexpr uint16_t kUpper[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                      33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  alignas(64) static constexpr uint16_t kLower[32] = {0,  2,  4,  6,  8,  10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,
+                                                      32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62};
+  const auto words = [a, b](const uint16_t* which) XENT_LAMBDA {
+    return _mm512_permutex2var_epi16(_mm512_castps_si512(a), _mm512_load_si512(which), _mm512_castps_si512(b));
+  };
+  const __m512i one = _mm512_set1_epi16(1);
+  const __m512i upper = words(kUpper);
+  const __m512i lower = _mm512_ternarylogic_epi32(words(kLower), upper, one, 0xF8);  // lower | (upper & 1)
+  return _mm512_add_epi16(upper, _mm512_srli_epi16(_mm512_subs_epu16(lower, one), 15));
+}
+#endif
+
+// The same of vectors or packs without NaN.
+template <bool kStream, class V, class D, class T>
+HWY_INLINE void StoreNumbers(const V& values, D d, T* to) {
+  Store<kStream>(values, d, to);
+}
+
+#if HWY_TARGET == HWY_AVX3
+template <bool kStream, class D, int kCount>
+HWY_INLINE void StoreNumbers(const hn::Pack<D, kCount>& values, hn::PackTag<D, kCount>, BF16* to) {
+  const hn::CappedTag<uint16_t, 32> d;
+  HWY_UNROLL(4)
+  for (int i = 0; i < kCount; i += 2) {
+    const hn::Vec<decltype(d)> words{NarrowPair(values.at[i].raw, values.at[i + 1].raw)};
+    Put<kStream>(words, d, &to[i * 16].bits);
+  }
+}
+#endif
 
 // One element, by the same conversions.
 template <class T>

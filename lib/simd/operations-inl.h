@@ -24,6 +24,7 @@ template <class T>
 struct Unscaled {
   using C = Compute<T>;
   static constexpr bool kMayBias = kHasOneStep<T>;
+  static constexpr bool kAreWords = sizeof(T) == 2;
 
   template <class D>
   HWY_INLINE Reduced<D> Reduce(D d, hn::Vec<D> x) const {
@@ -47,6 +48,7 @@ template <class T>
 struct Scaled {
   using C = Compute<T>;
   static constexpr bool kMayBias = false;
+  static constexpr bool kAreWords = false;
 
   explicit Scaled(double factor)
       : scale(factor),
@@ -134,7 +136,9 @@ struct PlainExp {
       bits = hn::IfThenElse(hn::RebindMask(du, is_masked), base, bits);
       e = hn::IfThenZeroElse(is_masked, e);
     }
-    if constexpr (sizeof(C) == sizeof(float)) {
+    if constexpr (kOrTells) {
+      range = OrAll(du, range, bits);
+    } else if constexpr (sizeof(C) == sizeof(float)) {
       range = OrXor(du, range, bits, base);
     } else {
       range = hn::Or(range, hn::Sub(bits, base));
@@ -145,11 +149,22 @@ struct PlainExp {
   // NaN, infinities and large numbers set a high bit too.
   HWY_INLINE bool InRange() const {
     const hn::RebindToUnsigned<Tag<C>> du;
-    return hn::AllTrue(du, hn::Eq(hn::AndNot(hn::Set(du, kMany - 1), range), hn::Zero(du)));
+    return hn::AllTrue(du, hn::Eq(hn::AndNot(hn::Set(du, Allowed()), range), hn::Zero(du)));
   }
   // The same for a lane of `range`.
-  static bool IsInRange(hwy::MakeUnsigned<C> lane) { return lane < kMany; }
+  static bool IsInRange(hwy::MakeUnsigned<C> lane) { return (lane & ~Allowed()) == 0; }
 
+  // The bits that small exponents may set.
+  static hwy::MakeUnsigned<C> Allowed() {
+    constexpr C kBase = ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent);
+    hwy::MakeUnsigned<C> base = 0;
+    if constexpr (kOrTells) std::memcpy(&base, &kBase, sizeof(base));
+    return base | (kMany - 1);
+  }
+
+  // Of words of 16 bits, none that is too large has all its bits among those of small ones (softmax_corner_test: every
+  // word), so that the bits need not be compared, and two vectors take one operation.
+  static constexpr bool kOrTells = Scaling::kAreWords;
   static constexpr hwy::MakeUnsigned<C> kMany = 2 * ExpConstants<C>::kPlainExponent * ExpConstants<C>::kStepsPerOctave;
   static_assert((kMany & (kMany - 1)) == 0, "the bits below it are those that may be set");
 
@@ -190,7 +205,7 @@ struct PlainExpAndWrite {
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
-    Store<kStream, true>(hn::MulSub(FromStorage(d, stage + i), hn::Set(d, factor), hn::Set(d, offset)), d, out + i);
+    StoreNumbers<kStream>(hn::MulSub(FromStorage(d, stage + i), hn::Set(d, factor), hn::Set(d, offset)), d, out + i);
     return exp(d, x, i);
   }
 
