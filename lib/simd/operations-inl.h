@@ -141,7 +141,7 @@ struct PlainExp {
     } else if constexpr (sizeof(C) == sizeof(float)) {
       range = OrXor(du, range, bits, base);
     } else {
-      range = hn::Or(range, hn::Sub(bits, base));
+      range = OrAll(du, range, hn::Sub(bits, base));
     }
     return e;
   }
