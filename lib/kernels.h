@@ -191,6 +191,13 @@ struct GradientTerms {
 };
 
 // Rows of doubles whose classes have terms of their own. Arrays may be read as far as kStageSlack behind their end.
+// z = cap tanh(scale x / cap). is_short: good to f32 exponents, where logits are no doubles.
+struct CapTerms {
+  double scale;
+  double cap;
+  bool is_short;
+};
+
 struct TermKernels {
   // The largest of n numbers and its first index; NaN or +inf where one is there.
   void (*largest)(const double* z, int64_t n, double* value, int64_t* index);
@@ -201,6 +208,9 @@ struct TermKernels {
   // The gradient elements, times the slopes. u, slopes: null for 0 and 1. out may be p.
   void (*combine)(const GradientTerms& terms, const double* p, const double* z, const double* u, const double* slopes,
                   int64_t n, double* out);
+  // Caps n logits, and finds the slopes dz / dx if there is an array for them. What is not finite stays as it is. Both
+  // arrays are written up to kStageSlack bytes further.
+  void (*cap)(const CapTerms& terms, int64_t n, double* z, double* slopes);
 };
 
 // Plain rows whose loss is lse - logit of their label, all with the same slope: what goes in, and what comes out.

@@ -53,13 +53,11 @@ class WideRows {
   void Store(const Rows& rows, const Piece& piece, const double* values) const;
 
  private:
-  void Cap(int64_t n, bool wants_slopes, double* z, double* slopes) const;
-
   const SoftmaxTask& task_;
   const SoftmaxKernels& logits_;
   const SoftmaxKernels& gradient_;
-  const MapKernel tanh_;
-  const MapKernel exp_;
+  const TermKernels& terms_;
+  const CapTerms cap_;
   const bool is_changed_;  // z is not x
 };
 

@@ -190,6 +190,36 @@ struct Tanh {
   }
 };
 
+// tanh(t), and its slope 1 - tanh^2(t) = 4 q / (1 + q)^2, q = e^(-2|t|): the difference would lose its digits where
+// |tanh| is near 1.
+template <class D>
+struct TanhAndSlope {
+  hn::Vec<D> tanh;
+  hn::Vec<D> slope;
+};
+
+// t of any size, in f64.
+template <class D>
+HWY_INLINE TanhAndSlope<D> FindTanhAndSlope(D d, hn::Vec<D> t) {
+  const auto q = Exp()(d, hn::Mul(hn::Set(d, -2.0), hn::Abs(t)), 0);
+  const auto sum = hn::Add(hn::Set(d, 1.0), q);
+  return {Tanh()(d, t, 0), hn::Div(hn::Mul(hn::Set(d, 4.0), q), hn::Mul(sum, sum))};
+}
+
+// The same within a few units of 2^-52, by one exponential and one division; slopes below 2^-990 stay there.
+template <class D>
+HWY_INLINE TanhAndSlope<D> FindShortTanhAndSlope(D d, hn::Vec<D> t) {
+  const auto x = hn::Max(hn::Mul(hn::Set(d, -2.0), hn::Abs(t)), hn::Set(d, -690.0));
+  const auto reduced = ReduceExp(d, x);
+  const auto power = AddExponent(d, hn::Set(d, 1.0), reduced.shifted);
+  const auto fraction = ExpFraction(d, reduced.remainder);
+  const auto q = hn::MulAdd(power, fraction, power);
+  const auto expm1 = hn::MulAdd(power, fraction, hn::Sub(power, hn::Set(d, 1.0)));
+  const auto inverse = hn::Div(hn::Set(d, 1.0), hn::Add(hn::Set(d, 2.0), expm1));
+  const auto twice = hn::Add(inverse, inverse);
+  return {WithSignOf(d, hn::Abs(hn::Mul(expm1, inverse)), t), hn::Mul(hn::Mul(q, twice), twice)};
+}
+
 // (log(1 + e) - e) / e^2 for e in [0, 1], lowest degree first. Made by tools/coefficients.
 constexpr float kLog1pTailF32[] = {-0xffffe9p-25f, 0xaaa6eap-25f,  -0xff9248p-26f, 0xc9a837p-26f, -0x9d2b64p-26f,
                                    0xda7fabp-27f,  -0xebb79ep-28f, 0xa50149p-29f,  -0xd8911fp-32f};

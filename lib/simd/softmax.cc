@@ -406,6 +406,9 @@ bool StagePlain(const Tile& tile, double* sums, double* logit, PendingWrite* pen
   return true;
 }
 
+// So few that ordering them into lanes takes longer than adding one after another.
+constexpr int64_t kFewClasses = 16;
+
 // The reference is subtracted once, in f64: logits of f32 that lie close to each other far from 0 are multiples of the
 // same power of two, so that their sum is exact; others are as far apart as they are large.
 template <class T>
@@ -414,11 +417,16 @@ void SumDifferences(const Tile& tile, double* sums) {
   for (int64_t r = 0; r < tile.rows; ++r) {
     if (tile.labels[r] == kSkipRow) continue;
     const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
-    SignedSum<C> sum;
-    Itself itself;
-    Fold<false>(x, tile.classes, -1, itself, sum, static_cast<C*>(nullptr));
-    double high, low;
-    sum.Finish(&high, &low);
+    double high = 0.0;
+    double low = 0.0;
+    if (sizeof(C) == sizeof(float) && tile.classes <= kFewClasses) {
+      for (int64_t j = 0; j < tile.classes; ++j) high += WidenOne(x + j);
+    } else {
+      SignedSum<C> sum;
+      Itself itself;
+      Fold<false>(x, tile.classes, -1, itself, sum, static_cast<C*>(nullptr));
+      sum.Finish(&high, &low);
+    }
     sums[r] = (high - static_cast<double>(tile.classes) * WidenOne(x + tile.labels[r])) + low;
   }
 }

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "lib/kernels.h"
+#include "lib/simd/logistic-inl.h"
 #include "lib/simd/loops-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,21 +19,26 @@ namespace HWY_NAMESPACE {
 // Of so few numbers that ordering them into lanes takes longer than going over them.
 constexpr int64_t kFewTerms = 16;
 
+// Without branches on what is larger: they would be foreseen in no row.
 void FindLargestOfFew(const double* z, int64_t n, double* value, int64_t* index) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  *value = -kInfinity;
-  *index = 0;
+  double largest = -kInfinity;
+  int64_t at = 0;
+  bool are_numbers = true;
   for (int64_t i = 0; i < n; ++i) {
-    if (!(z[i] < kInfinity)) {
-      *value = z[i];
-      *index = 0;
-      return;
-    }
-    if (z[i] > *value) {
-      *value = z[i];
-      *index = i;
-    }
+    const bool is_larger = z[i] > largest;
+    largest = is_larger ? z[i] : largest;
+    at = is_larger ? i : at;
+    are_numbers &= z[i] < kInfinity;
   }
+  for (int64_t i = 0; i < n && !are_numbers; ++i) {
+    if (z[i] < kInfinity) continue;
+    largest = z[i];
+    at = 0;
+    break;
+  }
+  *value = largest;
+  *index = at;
 }
 
 void FindLargest(const double* z, int64_t n, double* value, int64_t* index) {
@@ -121,8 +127,44 @@ void CombineTerms(const GradientTerms& terms, const double* p, const double* z, 
   Map(p, n, GradientElement{terms, z, u, slopes}, out);
 }
 
+// The slopes go to their array by the way.
+template <bool kShort>
+struct Capped {
+  template <class>
+  static constexpr int kTogether = 2;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    const auto is_finite = hn::Le(hn::Abs(x), hn::Set(d, std::numeric_limits<double>::max()));
+    const auto t = Argument(d, hn::IfThenElseZero(is_finite, x));
+    const auto found = kShort ? FindShortTanhAndSlope(d, t) : FindTanhAndSlope(d, t);
+    const auto scale = hn::Set(d, terms.scale);
+    if (slopes != nullptr) Store<false>(hn::IfThenElse(is_finite, hn::Mul(scale, found.slope), scale), d, slopes + i);
+    return hn::IfThenElse(is_finite, hn::Mul(hn::Set(d, terms.cap), found.tanh), x);
+  }
+
+  // scale x / cap, of which the factor alone may be out of range.
+  template <class D>
+  HWY_INLINE hn::Vec<D> Argument(D d, hn::Vec<D> x) const {
+    if (HWY_LIKELY(std::isnormal(terms.scale / terms.cap))) return hn::Mul(hn::Set(d, terms.scale / terms.cap), x);
+    const auto scaled = hn::Div(hn::Mul(hn::Set(d, terms.scale), x), hn::Set(d, terms.cap));
+    return hn::IfThenZeroElse(hn::Eq(x, hn::Zero(d)), scaled);
+  }
+
+  const CapTerms& terms;
+  double* slopes;
+};
+
+void CapLogits(const CapTerms& terms, int64_t n, double* z, double* slopes) {
+  if (terms.is_short) {
+    Map(z, n, Capped<true>{terms, slopes}, z);
+  } else {
+    Map(z, n, Capped<false>{terms, slopes}, z);
+  }
+}
+
 const TermKernels& ChooseTerms() {
-  static constexpr TermKernels kKernels = {FindLargest, SumOf, SumOfGaps, CombineTerms};
+  static constexpr TermKernels kKernels = {FindLargest, SumOf, SumOfGaps, CombineTerms, CapLogits};
   return kKernels;
 }
 
