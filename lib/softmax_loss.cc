@@ -1,8 +1,6 @@
 // With S the sum of e^x over a row's classes but the label y, and e = e^x_y, both from the same anchor:
 //   loss = log1p(S / e)        1 - p_y = S / (S + e)        dL/dx_y = -(1 - p_y)        dL/dx_j = e^x_j / (S + e)
-// Nothing that was added is subtracted, so confident rows keep their relative accuracy. Rows come in tiles that fit the
-// cache: states (kernels), scalars (arrays with one value per row, here), gradient (kernels, the rows still in cache).
-// Few rows of many classes are one tile, whose slices are shared among the threads instead.
+// Nothing that was added is subtracted, so confident rows keep their relative accuracy.
 #include "lib/softmax_loss.h"
 
 #include <algorithm>
@@ -15,38 +13,15 @@
 #include "lib/scratch.h"
 #include "lib/softmax_general.h"
 #include "lib/softmax_rows.h"
+#include "lib/softmax_tiles.h"
 #include "lib/softmax_totals.h"
 #include "lib/targets.h"
 
 namespace xent {
 namespace {
 
-// Elements of a tile of rows too long to stage; they stay in the L2 cache until the gradient is written. Rows of half
-// as many and more are a tile each.
-constexpr int64_t kTileElements = 16384;
-constexpr int64_t kMostLongRows = kTileElements / (kChunk + 1) + 1;
-// Slices that are shared among threads at most; their states fit a small stack.
-constexpr int64_t kMaxSlices = 192;
 // A sum of f32 products below this may have lost digits of them.
 constexpr double kLeastSum = 0x1p-100;
-
-// What a thread works in: room for the exponentials of several rows, or of a single row or chunk.
-struct Stage {
-  alignas(64) char memory[2 * kStageBytes + kStageSlack];
-};
-static_assert(kChunk * 8 <= 2 * kStageBytes, "a chunk of doubles fits");
-
-// Long rows of a tile whose gradient is not written yet: each leaves while the same row of the next tile is folded, so
-// that memory is read and written at the same time. Their exponentials lie where those of that row go.
-struct Unwritten {
-  PendingWrite row;  // what is left of the row begun last
-  int64_t next;      // the row to begin next
-  int64_t count;
-  int64_t first;
-  char* kept;
-  int64_t read[kMostLongRows];
-  RowGrad grads[kMostLongRows];
-};
 
 // What rows with nothing unusual are worked on with, many at a time.
 struct PlainWork {
@@ -60,70 +35,18 @@ struct PlainWork {
 };
 static_assert(kMostColumns >= kPlainTileRows && kMostColumns % kRowLanes == 0, "the arrays suffice");
 
-class Softmax {
- public:
-  Softmax(const SoftmaxTask& task, const Team& team);
-  bool Run() const;
-
- private:
-  bool RunAll(Totals* totals) const;
-  bool RunTogether(Totals* totals) const;
-  void RunRows(int64_t first, int64_t count, Unwritten* before, Rows* rows, Totals* totals) const;
-  void RunOnStack(int64_t first, int64_t count, Unwritten* before, Rows* rows, Totals* totals) const;
-  bool RunPlain(int64_t first, int64_t count, PendingWrite* pending, Totals* totals) const;
-  bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Unwritten* before, Rows* rows,
-               Totals* totals) const;
-  bool FindStates(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
-  void KeepExponentials(Rows* rows) const;
-  Slice SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes, char* kept) const;
-  char* KeptOf(char* kept, int64_t row) const {
-    return kept == nullptr ? nullptr : kept + row * task_.logits.classes * ComputedBytes();
+// The caller's states of the rows, if there are any that leave out the labels.
+const xent_row_state* SavedStates(const SoftmaxTask& task, const Rows& rows) {
+  const xent_row_state* const saved = task.options.row_state;
+  for (int64_t r = rows.first; r < rows.first + rows.count && saved != nullptr; ++r) {
+    RowState state;
+    std::memcpy(&state, &saved[r], sizeof(state));
+    if (state.plan == kOtherClass) return nullptr;
   }
-  bool FoldSlices(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
-  bool FoldSlicesTogether(const Team& team, Rows* rows) const;
-  RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const;
-  void RunColumns(int64_t first, int64_t count, Rows* rows, Totals* totals) const;
-  void MarkLargest(const Tile& tile, Rows* rows) const;
-  void FindTargets(const Tile& tile, Rows* rows) const;
-  void SumWidened(int64_t row, int64_t label, TargetSums* sums) const;
-  void FindScalars(const Tile& tile, Rows* rows) const;
-  void FindPairLosses(Tile tile, Rows* rows) const;
-  void WritePairGradient(Tile tile, int64_t first, const int64_t* labels, double* losses) const;
-  GradientTile PlainGradient(int64_t first) const;
-  void FindGradients(Rows* rows) const;
-  bool WriteGradient(const Tile& tile, const Team& team, Unwritten* before, const Rows& rows) const;
-  void WriteRowsUntil(int64_t end, Unwritten* before) const;
+  return saved;
+}
 
-  char* GradientData(int64_t row) const { return const_cast<char*>(task_.gradient.Row(row)); }
-  // dz / dx; probabilities are no derivative.
-  double SlopeOfLogits() const { return task_.product == Product::kGradient ? task_.options.scale : 1.0; }
-  int64_t ComputedBytes() const { return task_.logits.IsDouble() ? 8 : 4; }
-  TargetRows TargetsOf(int64_t row, int64_t begin) const {
-    if (!is_dense_) return TargetRows{};
-    const Matrix& t = task_.targets.dense;
-    return TargetRows{t.Row(row) + begin * t.ElementBytes(), t.outer_stride, t.dtype == Dtype::kF32};
-  }
-  bool HasOwnLoop() const { return task_.logits.classes >= kOwnLoop; }
-  int64_t SlicesPerRow() const { return (task_.logits.classes + kSlice - 1) / kSlice; }
-
-  const SoftmaxTask& task_;
-  const Team team_;
-  const int isa_slot_;
-  const SoftmaxKernels& kernels_;
-  const SoftmaxKernels& doubles_;
-  const MathKernels& math_;
-  const bool staged_;
-  const bool has_columns_;
-  const bool is_dense_;
-  const bool may_be_plain_;  // RunPlain is worth a try
-  const bool is_pair_;       // two classes, whose losses have a closed form
-  bool has_pair_gradient_;   // and so do their gradients: no product is too large or small for it
-  int64_t part_rows_;        // rows whose losses are added first; the bits of totals depend on it
-  int64_t unit_rows_;        // rows of a unit, of which lots consist
-  int64_t tile_units_;       // units that are worked on together
-  int64_t plain_units_;      // the same of RunPlain
-  bool stream_;
-};
+}  // namespace
 
 Softmax::Softmax(const SoftmaxTask& task, const Team& team)
     : task_(task),
@@ -504,23 +427,6 @@ __attribute__((noinline)) void Softmax::SumWidened(int64_t row, int64_t label, T
   sums->rest = rest.Value();
 }
 
-// Room for the exponentials of the tile, if there is any, in one place for all tiles: two rows of vocabularies would
-// not fit the L2 cache. (Intel, 64 x 256000 f32: 5.1 ms with a place for each of two tiles.)
-void Softmax::KeepExponentials(Rows* rows) const {
-  rows->kept = static_cast<char*>(ThreadScratch(unit_rows_ * task_.logits.classes * ComputedBytes() + kStageSlack));
-}
-
-// The caller's states of the rows, if there are any that leave out the labels.
-const xent_row_state* SavedStates(const SoftmaxTask& task, const Rows& rows) {
-  const xent_row_state* const saved = task.options.row_state;
-  for (int64_t r = rows.first; r < rows.first + rows.count && saved != nullptr; ++r) {
-    RowState state;
-    std::memcpy(&state, &saved[r], sizeof(state));
-    if (state.plan == kOtherClass) return nullptr;
-  }
-  return saved;
-}
-
 bool Softmax::FindStates(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const {
   const xent_row_state* const saved = SavedStates(task_, *rows);
   if (staged_) {
@@ -536,102 +442,6 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, Unwritten* before, 
   }
   return true;
 }
-
-// Classes from `begin` of a row that leaves out this label. kept: where the row keeps its exponentials, or null.
-Slice Softmax::SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes, char* kept) const {
-  return Slice{task_.logits.Row(row) + begin * task_.logits.ElementBytes(),
-               std::min(classes, task_.logits.classes - begin),
-               label - begin,
-               kept == nullptr ? nullptr : kept + begin * ComputedBytes(),
-               kept != nullptr,
-               task_.options.scale,
-               TargetsOf(row, begin)};
-}
-
-// stage: room for a chunk, if the row's exponentials are not kept.
-RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {
-  RowState states[kSliceStates];
-  Slice slice = SliceOf(rows.first + row, rows.read[row], index * kSlice, kSlice, KeptOf(rows.kept, row));
-  if (!slice.keeps_stage) slice.stage = stage;
-  const int64_t count = kernels_.fold_slice(slice, states, pending);
-  return MergeStates(states, count, math_);
-}
-
-// States of long rows: slices in any order, merged in index order.
-bool Softmax::FoldSlices(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const {
-  if (tile.stage == nullptr) return FoldSlicesTogether(team, rows);
-  for (int64_t r = 0; r < rows->count; ++r) {
-    WriteRowsUntil(r + 1, before);
-    if (rows->read[r] == kSkipRow) continue;
-    rows->states[r] = FoldSlice(*rows, r, 0, tile.stage, &before->row);
-    for (int64_t s = 1; s < SlicesPerRow(); ++s) {
-      rows->states[r] = MergeStates(rows->states[r], FoldSlice(*rows, r, s, tile.stage, &before->row), math_);
-    }
-  }
-  return true;
-}
-
-// Not inline: its states would stay on a small stack.
-__attribute__((noinline)) bool Softmax::FoldSlicesTogether(const Team& team, Rows* rows) const {
-  const int64_t per_row = SlicesPerRow();
-  RowState states[kMaxSlices];
-  auto task = [&](int64_t i) {
-    Stage stage;
-    if (rows->read[i / per_row] == kSkipRow) return;
-    states[i] = FoldSlice(*rows, i / per_row, i % per_row, stage.memory, nullptr);
-  };
-  if (!ParallelFor(team, rows->count * per_row, task)) return false;
-  for (int64_t r = 0; r < rows->count; ++r) {
-    if (rows->read[r] == kSkipRow) continue;
-    rows->states[r] = MergeStates(states + r * per_row, per_row, math_);
-  }
-  return true;
-}
-
-bool Softmax::WriteGradient(const Tile& tile, const Team& team, Unwritten* before, const Rows& rows) const {
-  if (staged_) {
-    const GradientTile out = {
-        GradientData(rows.first), task_.gradient.outer_stride, 1, stream_, task_.options.label_smoothing != 0.0,
-        TargetsOf(rows.first, 0)};
-    kernels_.write_staged(tile, rows.states, rows.grads, out);
-    return true;
-  }
-  if (tile.stage != nullptr) {
-    WriteRowsUntil(before->count, before);
-    before->next = 0;
-    before->count = rows.count;
-    before->first = rows.first;
-    before->kept = rows.kept;
-    std::copy(rows.read, rows.read + rows.count, before->read);
-    std::copy(rows.grads, rows.grads + rows.count, before->grads);
-    // What has to be computed again is in the cache now.
-    if (rows.kept == nullptr) WriteRowsUntil(rows.count, before);
-    return true;
-  }
-  const int64_t per_row = SlicesPerRow();
-  auto write = [&](int64_t i) {
-    const int64_t row = i / per_row;
-    const int64_t begin = i % per_row * kSlice;
-    PendingWrite left = {};
-    char* const out = GradientData(rows.first + row) + begin * task_.logits.ElementBytes();
-    const Slice slice = SliceOf(rows.first + row, rows.read[row], begin, kSlice, nullptr);
-    kernels_.begin_write(slice, rows.grads[row], out, stream_, &left);
-    kernels_.finish_write(&left);
-  };
-  return ParallelFor(team, rows.count * per_row, write);
-}
-
-// Finishes and begins the rows before `end`, as far as there are any: the last of them is left pending.
-void Softmax::WriteRowsUntil(int64_t end, Unwritten* before) const {
-  for (; before->next < std::min(end, before->count); ++before->next) {
-    const int64_t r = before->next;
-    kernels_.finish_write(&before->row);
-    const Slice slice = SliceOf(before->first + r, before->read[r], 0, task_.logits.classes, KeptOf(before->kept, r));
-    kernels_.begin_write(slice, before->grads[r], GradientData(before->first + r), stream_, &before->row);
-  }
-}
-
-}  // namespace
 
 bool SoftmaxLoss(const SoftmaxTask& task, const Team& team) {
   return IsGeneral(task) ? GeneralSoftmaxLoss(task, team) : Softmax(task, team).Run();

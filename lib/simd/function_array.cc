@@ -1,4 +1,4 @@
-// The functions of exp-inl.h, log-inl.h and logistic-inl.h over arrays of every storage type, those of f32 by
+// The functions of exp-functions-inl.h, log-inl.h and logistic-inl.h over arrays of every storage type, those of f32 by
 // twofold-inl.h where that is for them.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/simd/function_array.cc"

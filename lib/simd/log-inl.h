@@ -8,7 +8,7 @@
 #define XENT_SIMD_LOG_INL_H_
 #endif
 
-#include "lib/simd/exp-inl.h"
+#include "lib/simd/exp-functions-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace xent {

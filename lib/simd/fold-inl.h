@@ -1,0 +1,203 @@
+// A row, or a chunk of one, folded into the sum of its exponentials, which may stay in a stage. Two plans give e^x:
+// plain, where all exponents are small, needs no maximum; careful works for any logits. And the slices of long rows.
+
+#if defined(XENT_SIMD_FOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef XENT_SIMD_FOLD_INL_H_
+#undef XENT_SIMD_FOLD_INL_H_
+#else
+#define XENT_SIMD_FOLD_INL_H_
+#endif
+
+#include <algorithm>
+#include <limits>
+
+#include "lib/kernels.h"
+#include "lib/row_state.h"
+#include "lib/simd/gradient-inl.h"
+#include "lib/simd/loops-inl.h"
+#include "lib/simd/operations-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+// Anchor and exponent of the careful plan, from the largest of n logits but the label. False: there is no sum, and the
+// state says why.
+template <class T, class Scaling>
+bool PlanCarefully(const T* x, int64_t n, int64_t label, const Scaling& scaling, RowState* state) {
+  using C = Compute<T>;
+  using E = ExpConstants<C>;
+  Itself itself;
+  MaxAccumulator<C> largest;
+  Fold<false>(x, n, label, itself, largest, static_cast<C*>(nullptr));
+  const C max = largest.Finish();
+  *state = RowState{0.0, 0.0, 0.0, 0, kCareful};
+  if (!(max < std::numeric_limits<C>::infinity())) {
+    state->sum = std::numeric_limits<double>::quiet_NaN();
+    return false;
+  }
+  if (max == -std::numeric_limits<C>::infinity()) return false;
+  const C anchor = scaling.Anchor(max);
+  // Four below the largest exponent: probabilities down to the smallest normal number stay.
+  state->anchor = scaling.Exponent(anchor);
+  state->exponent = static_cast<int32_t>((max - anchor) * E::kLog2E) - 4;
+  return true;
+}
+
+template <class T, class Scaling>
+RowState StateOf(const StepSum<Compute<T>>& terms) {
+  double sum, low;
+  terms.Finish(&sum, &low);
+  return PlainState<Scaling>(sum, low);
+}
+
+// Adds the plain exponentials of a chunk to the sum, and puts them into the stage if kKeep. False: the chunk is not
+// plain, and the stage means nothing.
+template <bool kKeep, class T, class Op>
+HWY_NOINLINE bool FoldPlainly(const T* x, int64_t n, int64_t label, const Op& op, Compute<T>* staged,
+                              StepSum<Compute<T>>& total) {
+  // Copies that nobody else can see stay in registers. By value, `op` would be copied in pieces that are larger than
+  // those it was stored in, which waits until all stores before have reached the cache.
+  Op exp = op;
+  StepSum<Compute<T>> sum = total;
+  MapAndSum<kKeep>(x, n, label, exp, staged, sum);
+  if (!exp.InRange()) return false;
+  total = sum;
+  return true;
+}
+
+// What the last row or chunk was is what the next one is taken for first. It makes no difference to the bits.
+enum class Expected { kPlain, kMasked, kCareful };
+
+// Whether PlainExp finds n logits in its range, -inf apart: if NaN is among them, it may still not.
+template <class T, class Scaling>
+bool CouldBePlain(const T* x, int64_t n, const Scaling& scaling) {
+  using C = Compute<T>;
+  Itself itself;
+  ExtremesAccumulator<C> extremes;
+  Fold<false>(x, n, -1, itself, extremes, static_cast<C*>(nullptr));
+  PlainExp<T, Scaling> exp(scaling);
+  exp(Tag<C>(), extremes.max, 0);
+  exp(Tag<C>(), extremes.min, 0);
+  return exp.InRange();
+}
+
+// FoldPlainly, and once more with -inf allowed.
+template <bool kKeep, class T, class Scaling>
+bool FoldPlainOrMasked(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                       StepSum<Compute<T>>& total, Expected* expected) {
+  if (*expected == Expected::kCareful && !CouldBePlain(x, n, scaling)) return false;
+  const PlainExp<T, Scaling> plain(scaling);
+  const bool is_masked = *expected == Expected::kMasked;
+  if (!is_masked && FoldPlainly<kKeep>(x, n, label, plain, staged, total)) {
+    *expected = Expected::kPlain;
+    return true;
+  }
+  const bool is_plain = FoldPlainly<kKeep>(x, n, label, PlainExp<T, Scaling, true>(scaling), staged, total);
+  *expected = is_plain ? Expected::kMasked : Expected::kCareful;
+  return is_plain;
+}
+
+// FoldPlainly, while as many elements of what is pending are written as whole steps have.
+template <bool kStream, class T, class Scaling>
+bool FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                  StepSum<Compute<T>>& sum, PendingWrite* pending) {
+  using C = Compute<T>;
+  T* const out = static_cast<T*>(pending->out);
+  const C* const kept = static_cast<const C*>(pending->stage);
+  const PlainExpAndWrite<kStream, T, Scaling> both = {PlainExp<T, Scaling>(scaling), kept, out,
+                                                      static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
+  const int64_t whole = n / kStep * kStep;
+  pending->out = out + whole;
+  pending->stage = kept + whole;
+  pending->left -= whole;
+  return FoldPlainly<true>(x, n, label, both, staged, sum);
+}
+
+// Whether FoldAndWrite can be: enough is pending, and where it goes past the cache it is aligned.
+template <class T>
+bool CanFoldAndWrite(int64_t n, Expected expected, const PendingWrite* pending) {
+  const int64_t whole = HWY_CAP_GE512 ? n / kStep * kStep : n % kStep == 0 ? n : 0;
+  if (pending == nullptr || whole == 0 || pending->left < whole || expected != Expected::kPlain) return false;
+  return !pending->stream || ElementsToAlignment(static_cast<const T*>(pending->out)) == 0;
+}
+
+// FoldPlainOrMasked, the exponentials kept, and what is pending written meanwhile where that can be.
+template <class T, class Scaling>
+bool FoldWhilePending(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                      StepSum<Compute<T>>& sum, Expected* expected, PendingWrite* pending) {
+  if (CanFoldAndWrite<T>(n, *expected, pending)) {
+    const bool is_plain = pending->stream ? FoldAndWrite<true>(x, n, label, scaling, staged, sum, pending)
+                                          : FoldAndWrite<false>(x, n, label, scaling, staged, sum, pending);
+    if (is_plain) return true;
+    *expected = Expected::kMasked;
+  }
+  return FoldPlainOrMasked<true>(x, n, label, scaling, staged, sum, expected);
+}
+
+// What CarefulExp makes of the lowest exponent is less.
+template <class C>
+constexpr C LeastStaged() {
+  return C(6) * std::numeric_limits<C>::min();
+}
+
+// A row, or a chunk of one, that is not plain, into the stage, and its sum. If there is none, the state says why and
+// the stage holds zeros.
+template <class T, class Scaling>
+void FoldCarefully(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged, RowState* state) {
+  using C = Compute<T>;
+  if (!PlanCarefully(x, n, label, scaling, state)) {
+    std::fill(staged, staged + n, C(0));
+    return;
+  }
+  CarefulExp<C, Scaling> careful = {scaling.ToLogit(state->anchor), static_cast<C>(state->exponent), LeastStaged<C>(),
+                                    scaling};
+  StepSum<C> sum;
+  MapAndSum<true>(x, n, label, careful, staged, sum);
+  sum.Finish(&state->sum, &state->low);
+}
+
+// The states of a piece of a long row: one of all its plain chunks together, one of each other chunk. A chunk's own
+// logits decide what it is, nothing else. The exponentials stay in the slice's stage if it asks for that.
+template <class T, class Scaling>
+int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states, PendingWrite* pending) {
+  using C = Compute<T>;
+  const T* const x = static_cast<const T*>(slice.logits);
+  C* staged = static_cast<C*>(slice.stage);
+  StepSum<C> plain;
+  Expected expected = Expected::kPlain;
+  int64_t count = 1;
+  for (int64_t first = 0; first < slice.classes; first += kChunk) {
+    const T* const from = x + first;
+    const int64_t n = std::min(kChunk, slice.classes - first);
+    const int64_t label = slice.label - first;
+    bool is_plain = false;
+    if (!slice.keeps_stage) {
+      is_plain = FoldPlainOrMasked<false>(from, n, label, scaling, staged, plain, &expected);
+    } else {
+      // What is pending may lie where this chunk goes: as many elements leave first, unless all leave meanwhile.
+      const bool has_pending = pending != nullptr && pending->left > 0;
+      const bool leaves_meanwhile = n % kStep == 0 && CanFoldAndWrite<T>(n, expected, pending);
+      if (has_pending && !leaves_meanwhile) WritePending<T>(n, pending);
+      is_plain = FoldWhilePending(from, n, label, scaling, staged, plain, &expected, pending);
+    }
+    if (HWY_UNLIKELY(!is_plain)) {
+      FoldCarefully(from, n, label, scaling, staged, &states[count++]);
+    }
+    if (slice.keeps_stage) staged += n;
+  }
+  states[0] = StateOf<T, Scaling>(plain);
+  return count;
+}
+
+template <class T>
+int64_t FoldSlice(const Slice& slice, RowState* states, PendingWrite* pending) {
+  return WithScale<T>(slice.scale,
+                      [&](const auto& scaling) { return FoldSliceOf<T>(slice, scaling, states, pending); });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#endif  // XENT_SIMD_FOLD_INL_H_
