@@ -190,7 +190,6 @@ struct GradientTerms {
   double least;  // a smaller p_j counts as 0
 };
 
-// Rows of doubles whose classes have terms of their own. Arrays may be read as far as kStageSlack behind their end.
 // z = cap tanh(scale x / cap). is_short: good to f32 exponents, where logits are no doubles.
 struct CapTerms {
   double scale;
@@ -198,6 +197,7 @@ struct CapTerms {
   bool is_short;
 };
 
+// Rows of doubles whose classes have terms of their own. Arrays may be read as far as kStageSlack behind their end.
 struct TermKernels {
   // The largest of n numbers and its first index; NaN or +inf where one is there.
   void (*largest)(const double* z, int64_t n, double* value, int64_t* index);

@@ -7,6 +7,13 @@
 #include "lib/strided.h"
 
 namespace xent {
+namespace {
+
+// Slopes that are short stop at 2^-995: times a larger scale and two upstream factors they might be seen.
+constexpr double kMostShortScale = 0x1p300;
+
+}  // namespace
+
 const void* PackedRow(const Matrix& matrix, int64_t row, int64_t begin, int64_t n, void* packed) {
   const int64_t element = matrix.ElementBytes();
   const char* const from = matrix.Row(row) + begin * matrix.class_stride * element;
@@ -20,7 +27,7 @@ WideRows::WideRows(const SoftmaxTask& task, int isa_slot)
       logits_(SoftmaxKernelsFor(isa_slot, task.logits.dtype)),
       gradient_(SoftmaxKernelsFor(isa_slot, task.gradient.dtype)),
       terms_(TermKernelsFor(isa_slot)),
-      cap_{task.options.scale, task.options.softcap, !task.logits.IsDouble()},
+      cap_{task.options.scale, task.options.softcap, !task.logits.IsDouble() && task.options.scale < kMostShortScale},
       is_changed_(task.options.scale != 1.0 || task.options.softcap != 0.0) {}
 
 void WideRows::Load(const Rows& rows, int64_t begin, int64_t n, Piece* piece) const {

@@ -194,6 +194,24 @@ TEST(SoftmaxEdges, CapsAndScalesOfAnySizeKeepTheirLimits) {
   EXPECT_DOUBLE_EQ(lse_of(1e-300, 1e300, 1e-300), std::log(2.0));
 }
 
+// However large the scale, and the factors that follow it.
+TEST(SoftmaxEdges, ACapThatIsReachedLeavesNoGradient) {
+  ForEveryIsa([](const std::string&) {
+    for (const double scale : {1.0, 1e40, 1e90, 1e180, 1e300}) {
+      const std::vector<float> x = {1, 1}, factor = {3e38f};
+      const std::vector<int32_t> label = {0};
+      xent_softmax_options options = Sum();
+      options.scale = scale;
+      options.softcap = scale / 1000;
+      options.upstream = 3e38;
+      options.row_upstream = factor.data();
+      const Found found = Find(x, 2, xent_targets_labels(label.data(), XENT_I32), options);
+      EXPECT_EQ(found.gradient[0], 0) << scale;
+      EXPECT_EQ(found.gradient[1], 0) << scale;
+    }
+  });
+}
+
 // Factors beyond f32 overflow where the product does, and only there.
 TEST(SoftmaxEdges, LargeFactorsReachTheClassesWhoseGradientIsFinite) {
   ForEveryIsa([](const std::string&) {

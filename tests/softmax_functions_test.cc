@@ -251,6 +251,21 @@ TEST(SoftmaxFunctions, MaskedRowsAreZeroAndInvalidTokensAreErrors) {
   EXPECT_NE(std::string(xent_last_error()).find("3"), std::string::npos) << xent_last_error();
 }
 
+// Whatever the sign and the payload of the NaN that makes a row NaN.
+TEST(SoftmaxFunctions, RowsThatAreNaNAreTheSameNumberOfBf16) {
+  ForEveryIsa([](const std::string&) {
+    for (const int word : {0x7FC0, 0xFFC0, 0x7FFF, 0xFFFF, 0x7F81, 0x7F80}) {
+      for (const int64_t classes : {1, 3, 16, 17, 300}) {
+        std::vector<uint16_t> x(static_cast<size_t>(classes), 0x3F80), y(x.size());
+        x[x.size() / 2] = static_cast<uint16_t>(word);
+        const xent_logits logits = xent_logits_rows(x.data(), XENT_BF16, 1, classes);
+        ASSERT_EQ(xent_log_softmax(&logits, nullptr, y.data()), XENT_OK);
+        for (const uint16_t found : y) EXPECT_EQ(found, 0x7FC0) << std::hex << word;
+      }
+    }
+  });
+}
+
 TEST(SoftmaxFunctions, BadArgumentsAreErrorsAndNothingIsWritten) {
   std::vector<float> x(64, 1), y(64, 7), rows(8, 7);
   const std::vector<int64_t> tokens(8, 0);

@@ -213,8 +213,8 @@ HWY_INLINE WordsOf<D> NarrowWords(D d, hn::Vec<D> value, const BF16*) {
   const auto bits = hn::BitCast(du, value);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu))));
-  const auto is_nan = hn::RebindMask(du, hn::Ne(value, value));
-  return HalfOf(d, hn::IfThenElse(is_nan, hn::Set(du, 0x7FC0u), rounded));
+  const auto is_number = hn::RebindMask(du, hn::Eq(value, value));  // Highway's Ne is false for NaN with AVX2
+  return HalfOf(d, hn::IfThenElse(is_number, rounded, hn::Set(du, 0x7FC0u)));
 }
 
 // Normal results: rebias the exponent and round by an integer addition. Subnormal ones: adding 0.5 makes the
@@ -232,7 +232,7 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> NarrowF16(D d, hn::Vec<D> value) {
   const auto subnormal = hn::Sub(hn::BitCast(du, hn::Add(size, half)), hn::BitCast(du, half));
   auto result = hn::IfThenElse(hn::RebindMask(du, hn::Lt(size, hn::Set(d, 0x1p-14f))), subnormal, normal);
   result = hn::IfThenElse(hn::RebindMask(du, hn::Ge(size, hn::Set(d, 0x1p16f))), hn::Set(du, 0x7C00u), result);
-  result = hn::IfThenElse(hn::RebindMask(du, hn::Ne(value, value)), hn::Set(du, 0x7E00u), result);
+  result = hn::IfThenElse(hn::RebindMask(du, hn::Eq(value, value)), result, hn::Set(du, 0x7E00u));
   return hn::Or(result, hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 0x8000u)));
 }
 
