@@ -43,12 +43,13 @@ void ExpParts(const double* x, int64_t n, double* mantissa, double* exponent) {
 template <bool kShort>
 HWY_INLINE hn::Vec<Doubles> LogOf(double one, hn::Vec<Doubles> x, hn::Vec<Doubles> k) {
   const Doubles d;
-  const auto exact = LogScaled(d, one, x, k);
-  if constexpr (!kShort) return exact;
+  if constexpr (!kShort) return LogScaled(d, one, x, k);
   const auto is_near = hn::And(hn::Lt(hn::Abs(k), hn::Set(d, 700.0)),
                                hn::And(hn::Gt(x, hn::Set(d, 0x1p-250)), hn::Lt(x, hn::Set(d, 0x1p250))));
   const auto scaled = hn::Mul(x, PowerOfTwo(d, hn::IfThenElseZero(is_near, k)));
-  return hn::IfThenElse(is_near, ShortLogOnePlus(d, scaled), exact);
+  const auto near = ShortLogOnePlus(d, scaled);
+  if (HWY_LIKELY(hn::AllTrue(d, is_near))) return near;
+  return hn::IfThenElse(is_near, near, LogScaled(d, one, x, k));
 }
 
 template <bool kShort>
