@@ -75,6 +75,13 @@ HWY_INLINE hn::Vec<D> WidenWords(D d, hn::Vec<hn::Rebind<uint16_t, D>> words, co
         _mm512_maskz_permutexvar_epi16(0xAAAAAAAAu, _mm512_load_si512(kUpper), _mm512_castsi256_si512(words.raw));
     return hn::Vec<D>{_mm512_castsi512_ps(lanes)};
   }
+#elif HWY_TARGET == HWY_AVX2
+  // Likewise, of all words in both halves, as which they are loaded.
+  if constexpr (sizeof(hn::Vec<D>) == 32) {
+    const __m256i upper = _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7,  //
+                                           -1, -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
+    return hn::Vec<D>{_mm256_castsi256_ps(_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(words.raw), upper))};
+  }
 #endif
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(hn::RebindToUnsigned<D>(), words)));
 }
