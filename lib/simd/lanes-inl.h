@@ -305,6 +305,16 @@ HWY_INLINE __m512i NarrowPair(__m512 a, __m512 b) {
   const __m512i lower = _mm512_ternarylogic_epi32(words(kLower), upper, one, 0xF8);  // lower | (upper & 1)
   return _mm512_add_epi16(upper, _mm512_srli_epi16(_mm512_subs_epu16(lower, one), 15));
 }
+#elif HWY_TARGET == HWY_AVX2
+// The same, rounded by integers of 32 bits.
+HWY_INLINE __m256i NarrowPair(__m256 a, __m256 b) {
+  const auto rounded = [](__m256 x) XENT_LAMBDA {
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd), 16);
+  };
+  return _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded(a), rounded(b)), 0xD8);  // packs halves by halves
+}
 #endif
 
 // The same of vectors or packs without NaN.
@@ -313,14 +323,16 @@ HWY_INLINE void StoreNumbers(const V& values, D d, T* to) {
   Store<kStream>(values, d, to);
 }
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
 template <bool kStream, class D, int kCount>
 HWY_INLINE void StoreNumbers(const hn::Pack<D, kCount>& values, hn::PackTag<D, kCount>, BF16* to) {
-  const hn::CappedTag<uint16_t, 32> d;
+  static_assert(kCount % 2 == 0, "pairs of vectors");
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+  const hn::CappedTag<uint16_t, 2 * kLanes> d;
   HWY_UNROLL(4)
   for (int i = 0; i < kCount; i += 2) {
     const hn::Vec<decltype(d)> words{NarrowPair(values.at[i].raw, values.at[i + 1].raw)};
-    Put<kStream>(words, d, &to[i * 16].bits);
+    Put<kStream>(words, d, &to[i * kLanes].bits);
   }
 }
 #endif
