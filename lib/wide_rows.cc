@@ -1,15 +1,13 @@
 #include "lib/wide_rows.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "lib/strided.h"
 
 namespace xent {
 namespace {
 
-// Slopes that are short stop at 2^-995: times a larger scale and two upstream factors they might be seen.
+// Slopes that are short stop at 2^-993: times a larger scale and two upstream factors they might be seen.
 constexpr double kMostShortScale = 0x1p300;
 
 }  // namespace

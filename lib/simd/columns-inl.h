@@ -107,7 +107,8 @@ class Columns {
       T* const to = out + j * class_stride;
       for (int64_t k = 0; k < classes; ++k) WritePart(j + k, 0, begin, to + k * class_stride);
       if (classes < kTogether) {
-        for (int64_t k = 0; k < classes; ++k) WriteClasses<1>(j + k, begin, to + k * class_stride, 0, stream);
+        for (int64_t k = 0; k < classes; ++k)
+          WriteClasses<1>(j + k, begin, to + k * class_stride, class_stride, stream);
       } else {
         WriteClasses<kTogether>(j, begin, to, class_stride, stream);
       }

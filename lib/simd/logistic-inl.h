@@ -206,7 +206,8 @@ HWY_INLINE TanhAndSlope<D> FindTanhAndSlope(D d, hn::Vec<D> t) {
   return {Tanh()(d, t, 0), hn::Div(hn::Mul(hn::Set(d, 4.0), q), hn::Mul(sum, sum))};
 }
 
-// The same within a few units of 2^-52, by one exponential and one division; slopes below 2^-993 stay there.
+// The same within a few units of 2^-52, by one exponential and one division; slopes below 2^-993 stay there. (Not by
+// ShortExp, whose bits differ between instruction sets: results of functions are rounded to f32, exponents are not.)
 template <class D>
 HWY_INLINE TanhAndSlope<D> FindShortTanhAndSlope(D d, hn::Vec<D> t) {
   const auto x = hn::Max(hn::Mul(hn::Set(d, -2.0), hn::Abs(t)), hn::Set(d, -690.0));

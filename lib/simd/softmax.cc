@@ -6,7 +6,8 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
-#include <cmath>
+#include <algorithm>
+#include <limits>
 
 #include "lib/kernels.h"
 #include "lib/row_state.h"

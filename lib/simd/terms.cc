@@ -127,9 +127,13 @@ void CombineTerms(const GradientTerms& terms, const double* p, const double* z, 
   Map(p, n, GradientElement{terms, z, u, slopes}, out);
 }
 
-// The slopes go to their array by the way.
+// The slopes go to their array by the way. What the terms say is copied: what is written might be them, for all that
+// the compiler knows.
 template <bool kShort>
 struct Capped {
+  Capped(const CapTerms& terms, double* slopes_or_null)
+      : scale(terms.scale), cap(terms.cap), steepness(scale / cap), slopes(slopes_or_null) {}
+
   template <class>
   static constexpr int kTogether = 2;
 
@@ -138,28 +142,32 @@ struct Capped {
     const auto is_finite = hn::Le(hn::Abs(x), hn::Set(d, std::numeric_limits<double>::max()));
     const auto t = Argument(d, hn::IfThenElseZero(is_finite, x));
     const auto found = kShort ? FindShortTanhAndSlope(d, t) : FindTanhAndSlope(d, t);
-    const auto scale = hn::Set(d, terms.scale);
-    if (slopes != nullptr) Store<false>(hn::IfThenElse(is_finite, hn::Mul(scale, found.slope), scale), d, slopes + i);
-    return hn::IfThenElse(is_finite, hn::Mul(hn::Set(d, terms.cap), found.tanh), x);
+    const auto steepest = hn::Set(d, scale);
+    if (slopes != nullptr) {
+      Store<false>(hn::IfThenElse(is_finite, hn::Mul(steepest, found.slope), steepest), d, slopes + i);
+    }
+    return hn::IfThenElse(is_finite, hn::Mul(hn::Set(d, cap), found.tanh), x);
   }
 
   // scale x / cap, of which the factor alone may be out of range.
   template <class D>
   HWY_INLINE hn::Vec<D> Argument(D d, hn::Vec<D> x) const {
-    if (HWY_LIKELY(std::isnormal(terms.scale / terms.cap))) return hn::Mul(hn::Set(d, terms.scale / terms.cap), x);
-    const auto scaled = hn::Div(hn::Mul(hn::Set(d, terms.scale), x), hn::Set(d, terms.cap));
+    if (HWY_LIKELY(std::isnormal(steepness))) return hn::Mul(hn::Set(d, steepness), x);
+    const auto scaled = hn::Div(hn::Mul(hn::Set(d, scale), x), hn::Set(d, cap));
     return hn::IfThenZeroElse(hn::Eq(x, hn::Zero(d)), scaled);
   }
 
-  const CapTerms& terms;
+  double scale;
+  double cap;
+  double steepness;
   double* slopes;
 };
 
 void CapLogits(const CapTerms& terms, int64_t n, double* z, double* slopes) {
   if (terms.is_short) {
-    Map(z, n, Capped<true>{terms, slopes}, z);
+    Map(z, n, Capped<true>(terms, slopes), z);
   } else {
-    Map(z, n, Capped<false>{terms, slopes}, z);
+    Map(z, n, Capped<false>(terms, slopes), z);
   }
 }
 

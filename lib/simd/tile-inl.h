@@ -9,7 +9,6 @@
 #endif
 
 #include <algorithm>
-#include <limits>
 
 #include "lib/kernels.h"
 #include "lib/row_state.h"
