@@ -289,34 +289,6 @@ HWY_INLINE void Store(const hn::Pack<D, kCount>& values, hn::PackTag<D, kCount>,
   for (int i = 0; i < kCount; ++i) ToStorage<kStream>(values.at[i], D(), to + i * kLanes);
 }
 
-#if HWY_TARGET == HWY_AVX3
-// Numbers as words of bf16: their upper words, and one more where the lower word is above a half, or a half and the
-// upper one is odd. (Few constants: what no register is left for goes through memory in the loop that this is for.)
-HWY_INLINE __m512i NarrowPair(__m512 a, __m512 b) {
-  alignas(64) static constexpr uint16_t kUpper[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-                                                      33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-  alignas(64) static constexpr uint16_t kLower[32] = {0,  2,  4,  6,  8,  10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,
-                                                      32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62};
-  const auto words = [a, b](const uint16_t* which) XENT_LAMBDA {
-    return _mm512_permutex2var_epi16(_mm512_castps_si512(a), _mm512_load_si512(which), _mm512_castps_si512(b));
-  };
-  const __m512i one = _mm512_set1_epi16(1);
-  const __m512i upper = words(kUpper);
-  const __m512i lower = _mm512_ternarylogic_epi32(words(kLower), upper, one, 0xF8);  // lower | (upper & 1)
-  return _mm512_add_epi16(upper, _mm512_srli_epi16(_mm512_subs_epu16(lower, one), 15));
-}
-#elif HWY_TARGET == HWY_AVX2
-// The same, rounded by integers of 32 bits.
-HWY_INLINE __m256i NarrowPair(__m256 a, __m256 b) {
-  const auto rounded = [](__m256 x) XENT_LAMBDA {
-    const __m256i bits = _mm256_castps_si256(x);
-    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd), 16);
-  };
-  return _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded(a), rounded(b)), 0xD8);  // packs halves by halves
-}
-#endif
-
 // The same of vectors or packs without NaN.
 template <bool kStream, class V, class D, class T>
 HWY_INLINE void StoreNumbers(const V& values, D d, T* to) {
@@ -324,15 +296,49 @@ HWY_INLINE void StoreNumbers(const V& values, D d, T* to) {
 }
 
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+// The upper words of two vectors.
+HWY_INLINE auto UpperWords(hn::Vec<Tag<uint32_t>> a, hn::Vec<Tag<uint32_t>> b) {
+  using D = hn::CappedTag<uint16_t, 2 * hn::MaxLanes(Tag<uint32_t>())>;
+#if HWY_TARGET == HWY_AVX3
+  alignas(64) static constexpr uint16_t kUpper[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                      33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  return hn::Vec<D>{_mm512_permutex2var_epi16(a.raw, _mm512_load_si512(kUpper), b.raw)};
+#else
+  const __m256i by_halves = _mm256_packus_epi32(_mm256_srli_epi32(a.raw, 16), _mm256_srli_epi32(b.raw, 16));
+  return hn::Vec<D>{_mm256_permute4x64_epi64(by_halves, 0xD8)};
+#endif
+}
+
+// Whether a lane's lower word is 0.
+HWY_INLINE bool AnyLowerIsZero(hn::Vec<hn::CappedTag<uint16_t, 2 * hn::MaxLanes(Tag<uint32_t>())>> words) {
+#if HWY_TARGET == HWY_AVX3
+  return _mm512_mask_testn_epi16_mask(0x55555555u, words.raw, words.raw) != 0;
+#else
+  const __m256i is_zero = _mm256_cmpeq_epi16(words.raw, _mm256_setzero_si256());
+  return _mm256_testz_si256(is_zero, _mm256_set1_epi32(0xFFFF)) == 0;
+#endif
+}
+
+// To bf16 by an addition before the lower words are cut off: right but for halves between two, which are rare enough
+// to do all anew.
 template <bool kStream, class D, int kCount>
-HWY_INLINE void StoreNumbers(const hn::Pack<D, kCount>& values, hn::PackTag<D, kCount>, BF16* to) {
+HWY_INLINE void StoreNumbers(const hn::Pack<D, kCount>& values, hn::PackTag<D, kCount> dp, BF16* to) {
   static_assert(kCount % 2 == 0, "pairs of vectors");
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
-  const hn::CappedTag<uint16_t, 2 * kLanes> d;
+  const hn::RebindToUnsigned<D> du;
+  const hn::CappedTag<uint16_t, 2 * kLanes> dw;
+  const auto rounded = hn::MakePack<decltype(du), kCount>(
+      [&](int i) XENT_LAMBDA { return hn::Add(hn::BitCast(du, values.at[i]), hn::Set(du, 0x8000u)); });
+  auto least = hn::BitCast(dw, rounded.at[0]);
+  HWY_UNROLL(4)
+  for (int i = 1; i < kCount; ++i) least = hn::Min(least, hn::BitCast(dw, rounded.at[i]));
+  if (HWY_UNLIKELY(AnyLowerIsZero(least))) {
+    Store<kStream>(values, dp, to);
+    return;
+  }
   HWY_UNROLL(4)
   for (int i = 0; i < kCount; i += 2) {
-    const hn::Vec<decltype(d)> words{NarrowPair(values.at[i].raw, values.at[i + 1].raw)};
-    Put<kStream>(words, d, &to[i * kLanes].bits);
+    Put<kStream>(UpperWords(rounded.at[i], rounded.at[i + 1]), dw, &to[i * kLanes].bits);
   }
 }
 #endif
