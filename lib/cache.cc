@@ -34,14 +34,18 @@ int64_t CacheOfLeaf(uint32_t leaf, uint32_t highest_level) {
   return bytes;
 }
 
+constexpr uint32_t kAmdLeaf = 0x8000001D;
+constexpr uint32_t kIntelLeaf = 4;
+
 int64_t AskProcessor(uint32_t highest_level) {
-  constexpr uint32_t kAmd = 0x8000001D;
-  constexpr uint32_t kIntel = 4;
-  const int64_t bytes = CacheOfLeaf(kAmd, highest_level);
-  return bytes > 0 ? bytes : CacheOfLeaf(kIntel, highest_level);
+  const int64_t bytes = CacheOfLeaf(kAmdLeaf, highest_level);
+  return bytes > 0 ? bytes : CacheOfLeaf(kIntelLeaf, highest_level);
 }
+
+bool IsAmd() { return CacheOfLeaf(kAmdLeaf, 1) > 0; }
 #else
 int64_t AskProcessor(uint32_t) { return 0; }
+bool IsAmd() { return false; }
 #endif
 
 int64_t CacheBytes(uint32_t highest_level, int name, int64_t otherwise) {
@@ -63,6 +67,8 @@ int64_t BytesThatStay() {
 }
 
 }  // namespace
+
+const bool asks_twice_for_words = !IsAmd();
 
 bool GoesPastCache(int64_t bytes) {
   static const int64_t stays = BytesThatStay();
