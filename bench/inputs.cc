@@ -9,7 +9,7 @@
 namespace xent_bench {
 namespace {
 
-constexpr const char* kNames[] = {"normal", "wide", "ascending", "confident", "neg-inf"};
+constexpr const char* kNames[] = {"normal", "wide", "ascending", "confident", "neg-inf", "neg-1e4"};
 
 class Random {
  public:
@@ -76,13 +76,14 @@ float Draw(Inputs inputs, int64_t j, const Shape& shape, int64_t label, float no
   if (inputs == Inputs::kAscending) return -20 + 40 * place;
   if (inputs == Inputs::kConfident) return j == label ? normal + 20 : normal;
   if (inputs == Inputs::kNegInf && j % 3 == 0 && j != label) return -HUGE_VALF;
+  if (inputs == Inputs::kNeg1e4 && j % 3 == 0 && j != label) return -1e4f;
   return 4 * normal;
 }
 
 }  // namespace
 
 bool ParseInputs(const std::string& name, Inputs* inputs) {
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 6; ++i) {
     if (name == kNames[i]) {
       *inputs = static_cast<Inputs>(i);
       return true;

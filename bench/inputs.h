@@ -18,6 +18,7 @@ enum class Inputs {
   kAscending,  // each row grows from -20 to 20: the worst order for a running maximum
   kConfident,  // N(0, 1), the label's logit 20 higher: losses near 1e-6
   kNegInf,     // kNormal, every third class masked with -inf (never the label)
+  kNeg1e4,     // the same with -1e4, which halves hold too
 };
 
 struct Dtype {

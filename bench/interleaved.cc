@@ -53,7 +53,7 @@ void Declare(Options* o, CLI::App* app) {
   app->add_option("--threads", o->threads, "thread counts; default: 1 and all processors")->delimiter(',');
   app->add_option("--isa", o->isas, "names of instruction sets, 'best' or 'all'; default: best")->delimiter(',');
   app->add_option("--rounds", o->rounds, "rounds per case; default: 21")->check(CLI::Range(1, 100000));
-  app->add_option("--inputs", o->inputs, "normal, wide, ascending, confident, neg-inf; default: normal");
+  app->add_option("--inputs", o->inputs, "normal, wide, ascending, confident, neg-inf, neg-1e4; default: normal");
   app->add_flag("--warm", o->warm, "in cache, against a bare loop of exponentials; rows are cut to fit");
   app->add_flag("--roofs", o->roofs_only, "only find and print the roofs");
   app->add_flag("--huge-pages", o->huge_pages, "ask the system for 2 MiB pages");

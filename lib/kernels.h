@@ -47,6 +47,10 @@ enum Plan : int32_t {
   kOtherClass = 2  // a saved state only: what it leaves out is not the label, or the row was masked
 };
 
+// What a row, or a chunk of one, turns out to be: plain, plain but for masked classes, or careful. What the last one
+// was is what the next one is taken for first; it makes no difference to the bits.
+enum class Expected : int32_t { kPlain, kMasked, kCareful };
+
 // The sum over a row's classes, label left out, of e^x: (sum + low) * 2^exponent * e^anchor. NaN: the row holds NaN
 // or +inf. 0: all its classes are -inf.
 struct RowState {
@@ -108,7 +112,8 @@ struct Tile {
   void* work;             // columns: kColumnWorkBytes; else not used
   bool keeps_stage;       // write_staged or write_plain follows
   bool is_read;           // every row is; false: perhaps not
-  double scale;  // z = scale * x takes the logits' place; 1 but for f32 lanes with FMA, rows of adjacent classes
+  double scale;        // z = scale * x takes the logits' place; 1 but for f32 lanes with FMA, rows of adjacent classes
+  Expected* expected;  // rows of adjacent classes: what they are taken for; else not used
 };
 
 // A piece of one row.
@@ -120,6 +125,7 @@ struct Slice {
   bool keeps_stage;    // fold_slice leaves plain exponentials for write_slice, which else computes them again
   double scale;        // as a tile's
   TargetRows targets;  // of its classes
+  Expected* expected;  // null: plain
 };
 
 // The rest of a row's gradient, whose exponentials are kept: it can be written while another row is folded, so that the

@@ -210,15 +210,16 @@ void General::FindStates(Work* work) const {
   const Piece& piece = work->piece;
   for (int64_t r = 0; r < rows.count; ++r) rows.states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
   if (IsOnePiece()) {
-    const Tile tile = {piece.z, piece.classes, 1,     rows.count, piece.classes, rows.read, work->stage,
-                       nullptr, true,          false, 1.0};
+    Expected expected = Expected::kPlain;
+    const Tile tile = {piece.z,     piece.classes, 1,    rows.count, piece.classes, rows.read,
+                       work->stage, nullptr,       true, false,      1.0,           &expected};
     doubles_.stage_rows(tile, rows.states);
     return;
   }
   if (rows.read[0] == kSkipRow) return;
   ForPieces(work, false, [&] {
     RowState states[kSliceStates];
-    const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, work->stage, false, 1.0, {}};
+    const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, work->stage, false, 1.0, {}, nullptr};
     const int64_t count = doubles_.fold_slice(slice, states, nullptr);
     rows.states[0] = MergeStates(rows.states[0], MergeStates(states, count, math_), math_);
   });
@@ -298,15 +299,15 @@ void General::FindProbabilities(Work* work) const {
   std::fill(one, one + rows.count, 1.0);
   FindGrads(one, 0.0, work->top_probability, &rows);
   if (IsOnePiece()) {
-    const Tile tile = {piece.z, piece.classes, 1,     rows.count, piece.classes, rows.read, work->stage,
-                       nullptr, true,          false, 1.0};
+    const Tile tile = {piece.z,     piece.classes, 1,    rows.count, piece.classes, rows.read,
+                       work->stage, nullptr,       true, false,      1.0,           nullptr};
     doubles_.write_staged(tile, rows.states, rows.grads,
                           GradientTile{work->probabilities, piece.classes, 1, false, false, {}});
     work->has_probabilities = true;
     return;
   }
   PendingWrite pending = {};
-  const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, nullptr, false, 1.0, {}};
+  const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, nullptr, false, 1.0, {}, nullptr};
   doubles_.begin_write(slice, rows.grads[0], work->probabilities, false, &pending);
   doubles_.finish_write(&pending);
 }

@@ -23,27 +23,29 @@ Slice Softmax::SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classe
                kept == nullptr ? nullptr : kept + begin * ComputedBytes(),
                kept != nullptr,
                task_.options.scale,
-               TargetsOf(row, begin)};
+               TargetsOf(row, begin),
+               nullptr};
 }
 
-// stage: room for a chunk, if the row's exponentials are not kept.
-RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const {
+// stage: room for a chunk, if the row's exponentials are not kept. before: null where slices are shared.
+RowState Softmax::FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, Carried* before) const {
   RowState states[kSliceStates];
   Slice slice = SliceOf(rows.first + row, rows.read[row], index * kSlice, kSlice, KeptOf(rows.kept, row));
   if (!slice.keeps_stage) slice.stage = stage;
-  const int64_t count = kernels_.fold_slice(slice, states, pending);
+  if (before != nullptr) slice.expected = &before->expected;
+  const int64_t count = kernels_.fold_slice(slice, states, before != nullptr ? &before->row : nullptr);
   return MergeStates(states, count, math_);
 }
 
 // States of long rows: slices in any order, merged in index order.
-bool Softmax::FoldSlices(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const {
+bool Softmax::FoldSlices(const Tile& tile, const Team& team, Carried* before, Rows* rows) const {
   if (tile.stage == nullptr) return FoldSlicesTogether(team, rows);
   for (int64_t r = 0; r < rows->count; ++r) {
     WriteRowsUntil(r + 1, before);
     if (rows->read[r] == kSkipRow) continue;
-    rows->states[r] = FoldSlice(*rows, r, 0, tile.stage, &before->row);
+    rows->states[r] = FoldSlice(*rows, r, 0, tile.stage, before);
     for (int64_t s = 1; s < SlicesPerRow(); ++s) {
-      rows->states[r] = MergeStates(rows->states[r], FoldSlice(*rows, r, s, tile.stage, &before->row), math_);
+      rows->states[r] = MergeStates(rows->states[r], FoldSlice(*rows, r, s, tile.stage, before), math_);
     }
   }
   return true;
@@ -66,7 +68,7 @@ __attribute__((noinline)) bool Softmax::FoldSlicesTogether(const Team& team, Row
   return true;
 }
 
-bool Softmax::WriteGradient(const Tile& tile, const Team& team, Unwritten* before, const Rows& rows) const {
+bool Softmax::WriteGradient(const Tile& tile, const Team& team, Carried* before, const Rows& rows) const {
   if (staged_) {
     const GradientTile out = {
         GradientData(rows.first), task_.gradient.outer_stride, 1, stream_, task_.options.label_smoothing != 0.0,
@@ -100,7 +102,7 @@ bool Softmax::WriteGradient(const Tile& tile, const Team& team, Unwritten* befor
 }
 
 // Finishes and begins the rows before `end`, as far as there are any: the last of them is left pending.
-void Softmax::WriteRowsUntil(int64_t end, Unwritten* before) const {
+void Softmax::WriteRowsUntil(int64_t end, Carried* before) const {
   for (; before->next < std::min(end, before->count); ++before->next) {
     const int64_t r = before->next;
     kernels_.finish_write(&before->row);

@@ -105,9 +105,10 @@ bool Softmax::RunAll(Totals* totals) const {
   const int64_t units = x.rows / run_rows * units_per_run;
   const int64_t step = may_be_plain_ ? plain_units_ : tile_units_;
   const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_unit, Totals* parts) {
-    Unwritten before;
+    Carried before;
     before.row = {};
     before.next = before.count = 0;
+    before.expected = Expected::kPlain;
     Rows rows;
     rows.count = 0;
     for (int64_t lot = first_lot; lot < last_lot; ++lot) {
@@ -118,7 +119,7 @@ bool Softmax::RunAll(Totals* totals) const {
         const int64_t begin = (unit - run * units_per_run) * unit_rows_;
         const int64_t first = run * run_rows + begin;
         const int64_t count = std::min(std::min(step, end - unit) * unit_rows_, run_rows - begin);
-        if (may_be_plain_ && RunPlain(first, count, &before.row, &parts[lot])) continue;
+        if (may_be_plain_ && RunPlain(first, count, &before, &parts[lot])) continue;
         RunRows(first, count, &before, &rows, &parts[lot]);
       }
     }
@@ -129,7 +130,7 @@ bool Softmax::RunAll(Totals* totals) const {
 }
 
 // Rows of which some may be unusual. Not inline: most calls have none, and need no such stack.
-__attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Unwritten* before, Rows* rows,
+__attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Carried* before, Rows* rows,
                                                 Totals* totals) const {
   if (rows->count == 0) StartRows(task_, std::min(kTileRows, task_.logits.rows), rows);
   if (has_columns_) {
@@ -139,7 +140,7 @@ __attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Un
   const int64_t most = tile_units_ * unit_rows_;
   for (int64_t from = 0; from < count; from += most) {
     const int64_t n = std::min(most, count - from);
-    if (may_be_plain_ && n < count && RunPlain(first + from, n, &before->row, totals)) continue;
+    if (may_be_plain_ && n < count && RunPlain(first + from, n, before, totals)) continue;
     if (staged_) kernels_.finish_write(&before->row);  // it lies in the same scratch memory
     // Longer rows keep exponentials in the scratch memory.
     Stage* const stage = staged_ ? static_cast<Stage*>(ThreadScratch(sizeof(Stage))) : nullptr;
@@ -151,7 +152,7 @@ __attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Un
   }
 }
 
-__attribute__((noinline)) void Softmax::RunOnStack(int64_t first, int64_t count, Unwritten* before, Rows* rows,
+__attribute__((noinline)) void Softmax::RunOnStack(int64_t first, int64_t count, Carried* before, Rows* rows,
                                                    Totals* totals) const {
   Stage stage;
   RunTile(first, count, Team{1, nullptr}, &stage, before, rows, totals);
@@ -159,7 +160,8 @@ __attribute__((noinline)) void Softmax::RunOnStack(int64_t first, int64_t count,
 
 // Rows with nothing unusual: the same bits as the ways below, in a few loops. False: there is something, and nothing
 // was written.
-bool Softmax::RunPlain(int64_t first, int64_t count, PendingWrite* pending, Totals* totals) const {
+bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, Totals* totals) const {
+  PendingWrite* const pending = &before->row;
   const Matrix& x = task_.logits;
   const xent_softmax_outputs& out = task_.outputs;
   const bool wants_gradient = out.gradient != nullptr;
@@ -189,7 +191,8 @@ bool Softmax::RunPlain(int64_t first, int64_t count, PendingWrite* pending, Tota
                      work->columns,
                      wants_gradient || !HasOwnLoop(),
                      is_read,
-                     task_.options.scale};
+                     task_.options.scale,
+                     &before->expected};
   const double slope = GradientScale(task_);
   int64_t largest[kPlainTileRows];
   if (WantsClasses(task_)) kernels_.find_largest(tile, largest);
@@ -218,7 +221,7 @@ __attribute__((noinline)) bool Softmax::RunTogether(Totals* totals) const {
 }
 
 // One tile, on this thread in its stage, or its slices shared among the team (then stage is null).
-bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Unwritten* before, Rows* rows,
+bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Carried* before, Rows* rows,
                       Totals* totals) const {
   LoadRows(task_, first, count, rows);
   if (!staged_ && stage != nullptr && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr) {
@@ -234,7 +237,8 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
                      nullptr,
                      task_.outputs.gradient != nullptr,
                      false,
-                     task_.options.scale};
+                     task_.options.scale,
+                     before != nullptr ? &before->expected : nullptr};
 
   if (is_dense_) MarkLargest(tile, rows);
   if (!FindStates(tile, team, before, rows)) return false;
@@ -308,7 +312,8 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
                 all->work,
                 wants_gradient,
                 false,
-                1.0};
+                1.0,
+                nullptr};
   };
   for (int64_t from = 0; from < count; from += kTileRows) {
     LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
@@ -428,7 +433,7 @@ __attribute__((noinline)) void Softmax::SumWidened(int64_t row, int64_t label, T
   sums->rest = rest.Value();
 }
 
-bool Softmax::FindStates(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const {
+bool Softmax::FindStates(const Tile& tile, const Team& team, Carried* before, Rows* rows) const {
   const xent_row_state* const saved = SavedStates(task_, *rows);
   if (staged_) {
     // Saved states spare the sums, but the gradient needs the exponentials.

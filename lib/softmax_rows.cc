@@ -75,7 +75,7 @@ double CloseLse(const Matrix& logits, double scale, int64_t row, const RowKernel
     for (int64_t i = 0; i < n; ++i) values[i] -= max;
     RowState parts[kSliceStates];
     const int64_t count =
-        kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false, 1.0, {}}, parts, nullptr);
+        kernels.doubles.fold_slice(Slice{values, n, largest - first, stage, false, 1.0, {}, nullptr}, parts, nullptr);
     others = MergeStates(others, MergeStates(parts, count, kernels.math), kernels.math);
   }
   const double sum = others.sum + others.low;

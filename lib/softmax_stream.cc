@@ -47,7 +47,8 @@ class Stream {
       const int64_t n = std::min(kSlice, x.classes - begin);
       const char* const from = x.Row(row) + begin * x.ElementBytes();
       RowState states[kSliceStates];
-      const int64_t count = kernels_.fold_slice(Slice{from, n, own - begin, stage, false, 1.0, {}}, states, nullptr);
+      const int64_t count =
+          kernels_.fold_slice(Slice{from, n, own - begin, stage, false, 1.0, {}, nullptr}, states, nullptr);
       task_.states[row] = Merge(task_.states[row], MergeStates(states, count, math_), math_);
     }
     if (label >= 0 && own >= 0 && own < x.classes) {
@@ -86,7 +87,7 @@ class Stream {
       const int64_t n = std::min(kSlice, x.classes - begin);
       const int64_t offset = begin * x.ElementBytes();
       PendingWrite pending = {};
-      const Slice slice = {x.Row(row) + offset, n, own - begin, nullptr, false, 1.0, {}};
+      const Slice slice = {x.Row(row) + offset, n, own - begin, nullptr, false, 1.0, {}, nullptr};
       kernels_.begin_write(slice, rows->grads[0], const_cast<char*>(task_.gradient.Row(row)) + offset, false, &pending);
       kernels_.finish_write(&pending);
     }

@@ -27,9 +27,10 @@ struct Stage {
 };
 static_assert(kChunk * 8 <= 2 * kStageBytes, "a chunk of doubles fits");
 
-// Long rows of a tile whose gradient is not written yet: each leaves while the same row of the next tile is folded, so
-// that memory is read and written at the same time. Their exponentials lie where those of that row go.
-struct Unwritten {
+// What a thread takes from one tile to the next. Long rows whose gradient is not written yet: each leaves while the
+// same row of the next tile is folded, so that memory is read and written at the same time. Their exponentials lie
+// where those of that row go.
+struct Carried {
   PendingWrite row;  // what is left of the row begun last
   int64_t next;      // the row to begin next
   int64_t count;
@@ -37,6 +38,7 @@ struct Unwritten {
   char* kept;
   int64_t read[kMostLongRows];
   RowGrad grads[kMostLongRows];
+  Expected expected;  // see Tile
 };
 
 class Softmax {
@@ -47,20 +49,20 @@ class Softmax {
  private:
   bool RunAll(Totals* totals) const;
   bool RunTogether(Totals* totals) const;
-  void RunRows(int64_t first, int64_t count, Unwritten* before, Rows* rows, Totals* totals) const;
-  void RunOnStack(int64_t first, int64_t count, Unwritten* before, Rows* rows, Totals* totals) const;
-  bool RunPlain(int64_t first, int64_t count, PendingWrite* pending, Totals* totals) const;
-  bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Unwritten* before, Rows* rows,
+  void RunRows(int64_t first, int64_t count, Carried* before, Rows* rows, Totals* totals) const;
+  void RunOnStack(int64_t first, int64_t count, Carried* before, Rows* rows, Totals* totals) const;
+  bool RunPlain(int64_t first, int64_t count, Carried* before, Totals* totals) const;
+  bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Carried* before, Rows* rows,
                Totals* totals) const;
-  bool FindStates(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
+  bool FindStates(const Tile& tile, const Team& team, Carried* before, Rows* rows) const;
   void KeepExponentials(Rows* rows) const;
   Slice SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes, char* kept) const;
   char* KeptOf(char* kept, int64_t row) const {
     return kept == nullptr ? nullptr : kept + row * task_.logits.classes * ComputedBytes();
   }
-  bool FoldSlices(const Tile& tile, const Team& team, Unwritten* before, Rows* rows) const;
+  bool FoldSlices(const Tile& tile, const Team& team, Carried* before, Rows* rows) const;
   bool FoldSlicesTogether(const Team& team, Rows* rows) const;
-  RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, PendingWrite* pending) const;
+  RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, Carried* before) const;
   void RunColumns(int64_t first, int64_t count, Rows* rows, Totals* totals) const;
   void MarkLargest(const Tile& tile, Rows* rows) const;
   void FindTargets(const Tile& tile, Rows* rows) const;
@@ -70,8 +72,8 @@ class Softmax {
   void WritePairGradient(Tile tile, int64_t first, const int64_t* labels, double* losses) const;
   GradientTile PlainGradient(int64_t first) const;
   void FindGradients(Rows* rows) const;
-  bool WriteGradient(const Tile& tile, const Team& team, Unwritten* before, const Rows& rows) const;
-  void WriteRowsUntil(int64_t end, Unwritten* before) const;
+  bool WriteGradient(const Tile& tile, const Team& team, Carried* before, const Rows& rows) const;
+  void WriteRowsUntil(int64_t end, Carried* before) const;
 
   char* GradientData(int64_t row) const { return const_cast<char*>(task_.gradient.Row(row)); }
   // dz / dx; probabilities are no derivative.

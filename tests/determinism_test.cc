@@ -232,6 +232,31 @@ TEST(Position, RowHasTheSameBitsAloneInABatchAndElsewhereInIt) {
   });
 }
 
+// Rows of every distribution in turn: what the one before was decides how the next is tried first, and nothing else.
+TEST(Position, RowHasTheSameBitsBesideRowsOfEveryOtherKind) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {2, 3, 10, 33, 100, 300, 1000, 2500, 5000}) {
+      const size_t kinds = Distributions().size();
+      const int64_t rows = static_cast<int64_t>(4 * kinds);
+      Problem batch(dtype, rows, classes);
+      batch.options.reduction = XENT_REDUCTION_SUM;
+      batch.options.upstream = 1.0 / 1024;
+      Random random(static_cast<uint64_t>(classes));
+      for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
+        const Distribution& kind = Distributions()[static_cast<size_t>(random.Below(static_cast<int64_t>(kinds)))];
+        const int64_t first = static_cast<int64_t>(r) * classes;
+        batch.labels[r] = FillRow(kind, dtype, classes, random.Bits(), batch.logits.data(), first);
+      }
+      const Results in_batch = MustRun(batch);
+      for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
+        const Problem one_row = Reordered(batch, {static_cast<int64_t>(r)});
+        ASSERT_EQ(FirstDifference(ExtractRow(one_row, in_batch, r), MustRun(one_row)), "")
+            << TypeName(dtype) << ", " << classes << " classes, row " << r;
+      }
+    }
+  });
+}
+
 TEST(Repetition, EveryRunGivesTheSameBits) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     Problem problem = IntegerProblem(dtype, 700, 300, 5);

@@ -265,27 +265,30 @@ class MaxAccumulator {
   hn::Vec<Tag<C>> bad_;
 };
 
-// The largest and the least element, or 0; -inf and NaN are passed over.
+// The largest and the least element, or 0; what is below `least`, and NaN, are passed over.
 template <class C>
 class ExtremesAccumulator {
  public:
   static constexpr C kIdentity = 0;
 
-  HWY_INLINE ExtremesAccumulator() : max(hn::Zero(Tag<C>())), min(hn::Zero(Tag<C>())) {}
+  HWY_INLINE explicit ExtremesAccumulator(C least)
+      : max(hn::Zero(Tag<C>())), min(hn::Zero(Tag<C>())), least_(hn::Set(Tag<C>(), least)) {}
 
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
-    const auto masked = hn::Set(Tag<C>(), -std::numeric_limits<C>::infinity());
     HWY_UNROLL(8)
     for (int64_t i = 0; i < kStepVectors<C>; ++i) {
       const auto x = at(i);
       max = hn::Max(x, max);
-      min = hn::Min(hn::IfThenZeroElse(hn::Eq(x, masked), x), min);
+      min = hn::Min(hn::IfThenZeroElse(hn::Lt(x, least_), x), min);
     }
   }
 
   hn::Vec<Tag<C>> max;
   hn::Vec<Tag<C>> min;
+
+ private:
+  hn::Vec<Tag<C>> least_;
 };
 
 }  // namespace HWY_NAMESPACE

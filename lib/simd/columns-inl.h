@@ -84,7 +84,10 @@ class Columns {
   HWY_INLINE C& At(int64_t row, int64_t j) const { return stage_[j * kMostColumns + row]; }
   C* Factors() const { return work_->factors; }
   C* Marks() const { return work_->marks; }
-  bool IsPlain(int64_t row) const { return PlainExp<T>::IsInRange(work_->ranges[row]); }
+  // Masked logits are not 0 beside nothing.
+  bool IsPlain(int64_t row) const {
+    return PlainExp<T>::IsInRange(work_->ranges[row]) && (work_->sums[row] > 0.0 || tile_.classes == 1);
+  }
 
   RowState StateOf(int64_t row) const { return PlainState<Unscaled<T>>(work_->sums[row], work_->lows[row]); }
 
@@ -116,7 +119,7 @@ class Columns {
     if (stream) hwy::FlushStream();
   }
 
-  // Exponentials without their labels', and their sums; which rows are plain, with -inf or without.
+  // Exponentials without their labels', and their sums; which rows are plain, masked logits apart.
   void FoldPlainOrMasked() const {
     Fold<PlainExp<T>>();
     if (HWY_UNLIKELY(!ArePlain())) Fold<PlainExp<T, Unscaled<T>, true>>();

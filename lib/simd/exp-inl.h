@@ -43,6 +43,8 @@ struct ExpConstants<float> {
   static constexpr const float* kLn2 = kExpLn2F32;
   static constexpr int kStepsPerOctave = 8;
   static constexpr int kPlainExponent = 64;  // plain rows have n in [-64, 64)
+  // Less than this is 0 beside a plain exponential: its probability is below the smallest normal number.
+  static constexpr float kMasked = -150.0f;
   // e^x relative to the largest stays above 2^kLowest or counts as 0.
   static constexpr int kLowest = -125;
   // Logits up to here are reduced as they are; beyond, minus their maximum. Any x within reach of the result of such a
@@ -59,6 +61,7 @@ struct ExpConstants<double> {
   static constexpr const double* kLn2 = kExpLn2F64;
   static constexpr int kStepsPerOctave = 1;
   static constexpr int kPlainExponent = 512;
+  static constexpr double kMasked = -1100.0;
   static constexpr int kLowest = -1021;
   static constexpr double kAnchorFree = 2048.0;
   static constexpr double kNegligible = -3000.0;

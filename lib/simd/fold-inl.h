@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "lib/kernels.h"
 #include "lib/row_state.h"
@@ -51,30 +52,36 @@ RowState StateOf(const StepSum<Compute<T>>& terms) {
   return PlainState<Scaling>(sum, low);
 }
 
-// Adds the plain exponentials of a chunk to the sum, and puts them into the stage if kKeep. False: the chunk is not
-// plain, and the stage means nothing.
+// Whether nothing, or only masked logits, were added: beside nothing these are not 0.
+template <class Sum>
+bool IsZero(const Sum& sum) {
+  double high, low;
+  sum.Finish(&high, &low);
+  return high == 0.0;
+}
+
+// Adds the plain exponentials of a chunk to the sum, and puts them into the stage if kKeep; what it is. Careful: the
+// stage means nothing, and the sum is as it was.
 template <bool kKeep, class T, class Op>
-HWY_NOINLINE bool FoldPlainly(const T* x, int64_t n, int64_t label, const Op& op, Compute<T>* staged,
-                              StepSum<Compute<T>>& total) {
+HWY_NOINLINE Expected FoldPlainly(const T* x, int64_t n, int64_t label, const Op& op, Compute<T>* staged,
+                                  StepSum<Compute<T>>& total) {
   // Copies that nobody else can see stay in registers. By value, `op` would be copied in pieces that are larger than
   // those it was stored in, which waits until all stores before have reached the cache.
   Op exp = op;
   StepSum<Compute<T>> sum = total;
   MapAndSum<kKeep>(x, n, label, exp, staged, sum);
-  if (!exp.InRange()) return false;
+  const Expected found = exp.Found();
+  if (found == Expected::kCareful || (found == Expected::kMasked && IsZero(sum))) return Expected::kCareful;
   total = sum;
-  return true;
+  return found;
 }
 
-// What the last row or chunk was is what the next one is taken for first. It makes no difference to the bits.
-enum class Expected { kPlain, kMasked, kCareful };
-
-// Whether PlainExp finds n logits in its range, -inf apart: if NaN is among them, it may still not.
+// Whether PlainExp finds n logits in its range, what is masked apart: if NaN is among them, it may still not.
 template <class T, class Scaling>
 bool CouldBePlain(const T* x, int64_t n, const Scaling& scaling) {
   using C = Compute<T>;
   Itself itself;
-  ExtremesAccumulator<C> extremes;
+  ExtremesAccumulator<C> extremes(scaling.Masked());
   Fold<false>(x, n, -1, itself, extremes, static_cast<C*>(nullptr));
   PlainExp<T, Scaling> exp(scaling);
   exp(Tag<C>(), extremes.max, 0);
@@ -82,26 +89,31 @@ bool CouldBePlain(const T* x, int64_t n, const Scaling& scaling) {
   return exp.InRange();
 }
 
-// FoldPlainly, and once more with -inf allowed.
+// attempt(whether logits may be masked), as is expected and once more if need be; it says what it found. False:
+// careful.
+template <class T, class Scaling, class Attempt>
+HWY_INLINE bool TryPlain(const T* x, int64_t n, const Scaling& scaling, Expected* expected, const Attempt& attempt) {
+  if (*expected == Expected::kCareful && !CouldBePlain(x, n, scaling)) return false;
+  const bool is_masked = *expected == Expected::kMasked;
+  Expected found = is_masked ? Expected::kCareful : attempt(std::false_type());
+  if (found == Expected::kCareful && (is_masked || CouldBePlain(x, n, scaling))) found = attempt(std::true_type());
+  *expected = found;
+  return found != Expected::kCareful;
+}
+
+// FoldPlainly, if need be with masked logits.
 template <bool kKeep, class T, class Scaling>
 bool FoldPlainOrMasked(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
                        StepSum<Compute<T>>& total, Expected* expected) {
-  if (*expected == Expected::kCareful && !CouldBePlain(x, n, scaling)) return false;
-  const PlainExp<T, Scaling> plain(scaling);
-  const bool is_masked = *expected == Expected::kMasked;
-  if (!is_masked && FoldPlainly<kKeep>(x, n, label, plain, staged, total)) {
-    *expected = Expected::kPlain;
-    return true;
-  }
-  const bool is_plain = FoldPlainly<kKeep>(x, n, label, PlainExp<T, Scaling, true>(scaling), staged, total);
-  *expected = is_plain ? Expected::kMasked : Expected::kCareful;
-  return is_plain;
+  return TryPlain(x, n, scaling, expected, [&](auto masked) XENT_LAMBDA {
+    return FoldPlainly<kKeep>(x, n, label, PlainExp<T, Scaling, decltype(masked)::value>(scaling), staged, total);
+  });
 }
 
 // FoldPlainly, while as many elements of what is pending are written as whole steps have.
 template <bool kStream, class T, class Scaling>
-bool FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
-                  StepSum<Compute<T>>& sum, PendingWrite* pending) {
+Expected FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                      StepSum<Compute<T>>& sum, PendingWrite* pending) {
   using C = Compute<T>;
   T* const out = static_cast<T*>(pending->out);
   const C* const kept = static_cast<const C*>(pending->stage);
@@ -127,9 +139,9 @@ template <class T, class Scaling>
 bool FoldWhilePending(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
                       StepSum<Compute<T>>& sum, Expected* expected, PendingWrite* pending) {
   if (CanFoldAndWrite<T>(n, *expected, pending)) {
-    const bool is_plain = pending->stream ? FoldAndWrite<true>(x, n, label, scaling, staged, sum, pending)
-                                          : FoldAndWrite<false>(x, n, label, scaling, staged, sum, pending);
-    if (is_plain) return true;
+    const Expected found = pending->stream ? FoldAndWrite<true>(x, n, label, scaling, staged, sum, pending)
+                                           : FoldAndWrite<false>(x, n, label, scaling, staged, sum, pending);
+    if (found == Expected::kPlain) return true;
     *expected = Expected::kMasked;
   }
   return FoldPlainOrMasked<true>(x, n, label, scaling, staged, sum, expected);
@@ -165,7 +177,7 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
   const T* const x = static_cast<const T*>(slice.logits);
   C* staged = static_cast<C*>(slice.stage);
   StepSum<C> plain;
-  Expected expected = Expected::kPlain;
+  Expected expected = slice.expected == nullptr ? Expected::kPlain : *slice.expected;
   int64_t count = 1;
   for (int64_t first = 0; first < slice.classes; first += kChunk) {
     const T* const from = x + first;
@@ -187,6 +199,7 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
     if (slice.keeps_stage) staged += n;
   }
   states[0] = StateOf<T, Scaling>(plain);
+  if (slice.expected != nullptr) *slice.expected = expected;
   return count;
 }
 

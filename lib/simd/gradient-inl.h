@@ -11,12 +11,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "lib/kernels.h"
 #include "lib/row_state.h"
 #include "lib/simd/columns-inl.h"
 #include "lib/simd/loops-inl.h"
 #include "lib/simd/operations-inl.h"
+#include "lib/simd/products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace xent {
@@ -66,13 +68,14 @@ struct RowWrite {
   double target;
   double mark;  // the label's element
   bool has_mark;
+  bool has_small;  // its probabilities may be of any size
 };
 
 template <class C>
 RowWrite<C> PlanWrite(const RowState& state, const RowGrad& grad, C* staged, int64_t classes) {
   const C factor = PrepareStaged(state, grad, staged, classes);
-  if (grad.kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, 0.0, false};
-  return {factor, static_cast<C>(grad.offset), grad.target, grad.label_value, true};
+  if (grad.kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, 0.0, false, false};
+  return {factor, static_cast<C>(grad.offset), grad.target, grad.label_value, true, grad.plan == kCareful};
 }
 
 template <class T>
@@ -206,17 +209,19 @@ void WriteSingly(const Tile& tile, const GradientTile& out, PendingWrite* pendin
   for (int64_t r = 0; r < tile.rows; ++r) {
     C* const staged = stage + r * classes;
     const RowWrite<C> write = plan(r, staged);
-    const Times<C> product = {write.factor, write.offset};
-    if (out.stream) {
-      WithTargets<T>(product, out.targets, r, classes, write.target, [&](const auto& element) {
-        MapOut(staged, classes, element, staged, false, next + r * tile.stride);
+    const auto multiply = [&](auto* to) {
+      WithProduct(write.factor, write.offset, write.has_small, [&](const auto& product) {
+        WithTargets<T>(product, out.targets, r, classes, write.target, [&](const auto& element) {
+          MapOut(staged, classes, element, to, false, next + r * tile.stride);
+        });
       });
+    };
+    if (out.stream) {
+      multiply(staged);
       if (write.has_mark) staged[tile.labels[r]] = static_cast<C>(write.mark);
       if (!is_joined) MapOut(staged, classes, Itself(), gradient + r * out.stride, true, next + r * tile.stride);
     } else {
-      WithTargets<T>(product, out.targets, r, classes, write.target, [&](const auto& element) {
-        MapOut(staged, classes, element, gradient + r * out.stride, false, next + r * tile.stride);
-      });
+      multiply(gradient + r * out.stride);
       if (write.has_mark) NarrowOne(write.mark, gradient + r * out.stride + tile.labels[r]);
     }
   }
@@ -247,7 +252,9 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
     return;
   }
   const auto plan = [&](int64_t r, C* staged) { return PlanWrite(states[r], grads[r], staged, tile.classes); };
-  if (!IsTogether<T>(tile, out)) {
+  const bool has_careful =
+      std::any_of(grads, grads + tile.rows, [](const RowGrad& grad) { return grad.plan == kCareful; });
+  if (has_careful || !IsTogether<T>(tile, out)) {
     WriteSingly<T>(tile, out, nullptr, plan);
   } else {
     WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
@@ -271,7 +278,7 @@ void WritePlain(const Tile& tile, const double* factors, const double* marks, co
     if (!IsTogether<T>(tile, out)) {
       WriteSingly<T>(tile, out, pending, [&](int64_t r, C*) {
         const bool is_read = tile.labels[r] != kSkipRow;
-        return RowWrite<C>{is_read ? static_cast<C>(factors[r]) : C(1), C(0), 0.0, marks[r], is_read};
+        return RowWrite<C>{is_read ? static_cast<C>(factors[r]) : C(1), C(0), 0.0, marks[r], is_read, false};
       });
     } else {
       WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
@@ -314,10 +321,12 @@ void WriteClasses(const Slice& slice, const RowGrad& grad, const Scaling& scalin
   } else {
     const CarefulExp<C, Scaling> exp = {scaling.ToLogit(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad),
                                         scaling};
-    const CarefulGrad<C, Scaling> gradient = {exp, static_cast<C>(grad.scale / grad.total),
-                                              static_cast<C>(grad.offset)};
-    WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
-                   [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
+    const C factor = static_cast<C>(grad.scale / grad.total);
+    WithProduct(factor, static_cast<C>(grad.offset), true, [&](const auto& product) {
+      const CarefulGrad<C, Scaling, std::decay_t<decltype(product)>> gradient = {exp, product};
+      WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
+                     [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
+    });
   }
 }
 

@@ -8,8 +8,10 @@
 #define XENT_SIMD_OPERATIONS_INL_H_
 #endif
 
+#include <cmath>
 #include <cstring>
 
+#include "lib/kernels.h"
 #include "lib/row_state.h"
 #include "lib/simd/exp-inl.h"
 #include "lib/simd/lanes-inl.h"
@@ -19,7 +21,8 @@ namespace xent {
 namespace HWY_NAMESPACE {
 
 // What stands between a logit x and the exponent z that a row is made of. Reduce: z as n ln 2 + remainder. For the
-// careful plan z - anchor is Reduce of x less ToLogit(anchor), and of what that difference lost.
+// careful plan z - anchor is Reduce of x less ToLogit(anchor), and of what that difference lost. A logit below Masked()
+// is 0 in a plain row: see ExpConstants.
 template <class T>
 struct Unscaled {
   using C = Compute<T>;
@@ -40,6 +43,7 @@ struct Unscaled {
     return max < ExpConstants<C>::kAnchorFree && max > -ExpConstants<C>::kAnchorFree ? C(0) : max;
   }
   double Exponent(C x) const { return static_cast<double>(x); }
+  static constexpr C Masked() { return ExpConstants<C>::kMasked; }
   C ToLogit(double z) const { return static_cast<C>(z); }
 };
 
@@ -54,7 +58,8 @@ struct Scaled {
       : scale(factor),
         high(static_cast<C>(factor)),
         low(static_cast<C>(factor - static_cast<double>(high))),
-        turns(static_cast<C>(factor * 0x1.71547652b82fep0)) {}
+        turns(static_cast<C>(factor * 0x1.71547652b82fep0)),
+        masked(static_cast<C>(static_cast<double>(ExpConstants<C>::kMasked) / factor)) {}
 
   template <class D>
   HWY_INLINE Reduced<D> Reduce(D d, hn::Vec<D> x) const {
@@ -74,6 +79,7 @@ struct Scaled {
   // A difference of equal logits, at least, is exact.
   C Anchor(C max) const { return max; }
   double Exponent(C x) const { return scale * static_cast<double>(x) + 0.0; }  // never -0: a maximum may be either
+  C Masked() const { return masked; }
   C ToLogit(double z) const { return static_cast<C>(z / scale); }
 
   // high * x + rest.
@@ -91,6 +97,7 @@ struct Scaled {
   C high;
   C low;
   C turns;  // of log2
+  C masked;
 };
 
 template <class T>
@@ -113,7 +120,8 @@ RowState PlainState(double sum, double low) {
 }
 
 // e^z, and a record of whether every exponent was small. A maximum of |x| would be an operation less, but forgets what
-// it was when it meets NaN. kMasked: -inf makes 0 and counts as small; all other bits are the same (a fifth slower).
+// it was when it meets NaN. kMasked: what is masked (-inf, and what is as good as that beside any plain logit: -1e4,
+// say) makes 0 and counts as small; all other bits are the same (a fifth slower).
 template <class T, class Scaling = Unscaled<T>, bool kMasked = false>
 struct PlainExp {
   using C = Compute<T>;
@@ -122,7 +130,7 @@ struct PlainExp {
 
   // Constructors that make vectors are written out: implicit ones are compiled without the instruction set.
   HWY_INLINE explicit PlainExp(Scaling of_logits = Scaling())
-      : scaling(of_logits), range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())) {}
+      : scaling(of_logits), range(hn::Zero(hn::RebindToUnsigned<Tag<C>>())), least(hn::Zero(Tag<C>())) {}
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
@@ -132,9 +140,10 @@ struct PlainExp {
     auto bits = hn::BitCast(du, reduced.shifted);
     auto e = ExpScaled(d, reduced, reduced.shifted);
     if constexpr (kMasked) {
-      const auto is_masked = hn::Eq(x, hn::Set(d, -std::numeric_limits<C>::infinity()));
+      const auto is_masked = hn::Lt(x, hn::Set(d, scaling.Masked()));
       bits = hn::IfThenElse(hn::RebindMask(du, is_masked), base, bits);
       e = hn::IfThenZeroElse(is_masked, e);
+      least = MinAll(d, least, x);
     }
     if constexpr (kOrTells) {
       range = OrAll(du, range, bits);
@@ -150,6 +159,14 @@ struct PlainExp {
   HWY_INLINE bool InRange() const {
     const hn::RebindToUnsigned<Tag<C>> du;
     return hn::AllTrue(du, hn::Eq(hn::AndNot(hn::Set(du, Allowed()), range), hn::Zero(du)));
+  }
+
+  // What the logits were.
+  HWY_INLINE Expected Found() const {
+    if (!InRange()) return Expected::kCareful;
+    const Tag<C> d;
+    const bool has_masked = kMasked && !hn::AllTrue(d, hn::Ge(least, hn::Set(d, scaling.Masked())));
+    return has_masked ? Expected::kMasked : Expected::kPlain;
   }
   // The same for a lane of `range`.
   static bool IsInRange(hwy::MakeUnsigned<C> lane) { return (lane & ~Allowed()) == 0; }
@@ -170,6 +187,7 @@ struct PlainExp {
 
   Scaling scaling;
   hn::Vec<hn::RebindToUnsigned<Tag<C>>> range;
+  hn::Vec<Tag<C>> least;  // of the logits or 0, if kMasked
 };
 
 // e^(z - anchor) * 2^-exponent; 0 where that is below `least`, which is more than the lowest exponent makes, of -inf
@@ -209,7 +227,7 @@ struct PlainExpAndWrite {
     return exp(d, x, i);
   }
 
-  HWY_INLINE bool InRange() const { return exp.InRange(); }
+  HWY_INLINE Expected Found() const { return exp.Found(); }
 
   PlainExp<T, Scaling> exp;
   const C* stage;
@@ -223,7 +241,7 @@ HWY_INLINE PlainExp<T, Scaling>& OfCutStep(PlainExpAndWrite<kStream, T, Scaling>
   return both.exp;
 }
 
-// Of a plain row, whose logits are all small or -inf.
+// Of a plain row, whose logits are all small or masked.
 template <class T, class Scaling>
 struct PlainGrad {
   using C = Compute<T>;
@@ -231,7 +249,7 @@ struct PlainGrad {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     const auto reduced = scaling.Reduce(d, x);
-    const auto is_masked = hn::Eq(x, hn::Set(d, -std::numeric_limits<C>::infinity()));
+    const auto is_masked = hn::Lt(x, hn::Set(d, scaling.Masked()));
     const auto e = hn::IfThenZeroElse(is_masked, ExpScaled(d, reduced, reduced.shifted));
     return hn::MulSub(e, hn::Set(d, factor), hn::Set(d, offset));
   }
@@ -241,16 +259,15 @@ struct PlainGrad {
   Scaling scaling;
 };
 
-template <class C, class Scaling>
+template <class C, class Scaling, class Product>
 struct CarefulGrad {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
-    return hn::MulSub(exp(d, x, 0), hn::Set(d, factor), hn::Set(d, offset));
+    return product(d, exp(d, x, 0), 0);
   }
 
   CarefulExp<C, Scaling> exp;
-  C factor;
-  C offset;
+  Product product;
 };
 
 template <class C>
@@ -343,39 +360,6 @@ HWY_INLINE void WithTargets(const Op& op, const TargetRows& targets, int64_t row
   }
   body(op);
 }
-
-// Minus an offset, which costs nothing beside the multiplication.
-template <class C>
-struct Times {
-  template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
-    return hn::MulSub(x, hn::Set(d, factor), hn::Set(d, offset));
-  }
-
-  C factor;
-  C offset;
-};
-
-// Multiplies by 2^exponent in two exact steps; what falls below `least` becomes 0.
-template <class C>
-struct Rescale {
-  Rescale(int64_t exponent, C least_kept) : least(least_kept) {
-    constexpr int64_t kReach = -2 * ExpConstants<C>::kLowest;
-    const int64_t near = std::min(std::max(exponent, -kReach), kReach);
-    first = static_cast<C>(TimesPowerOfTwo(1.0, near / 2));
-    second = static_cast<C>(TimesPowerOfTwo(1.0, near - near / 2));
-  }
-
-  template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
-    const auto scaled = hn::Mul(hn::Mul(x, hn::Set(d, first)), hn::Set(d, second));
-    return hn::IfThenElseZero(hn::Ge(scaled, hn::Set(d, least)), scaled);
-  }
-
-  C first;
-  C second;
-  C least;
-};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace xent

@@ -31,12 +31,15 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
   using C = Compute<T>;
   const int64_t classes = tile.classes;
   if (tile.stride != classes && last - first > 1) return false;
+  const T* const x = static_cast<const T*>(tile.logits) + first * tile.stride;
+  const int64_t n = (last - first) * classes;
   C* const stage = static_cast<C*>(tile.stage) + (tile.keeps_stage ? first * classes : 0);
-  const auto is_plain = [&](auto exp) XENT_LAMBDA {
-    Map(static_cast<const T*>(tile.logits) + first * tile.stride, (last - first) * classes, exp, stage);
-    return exp.InRange();
-  };
-  if (!is_plain(PlainExp<T, Scaling>(scaling)) && !is_plain(PlainExp<T, Scaling, true>(scaling))) return false;
+  const bool is_plain = TryPlain(x, n, scaling, tile.expected, [&](auto masked) XENT_LAMBDA {
+    PlainExp<T, Scaling, decltype(masked)::value> exp(scaling);
+    Map(x, n, exp, stage);
+    return exp.Found();
+  });
+  if (!is_plain) return false;
   // All labels before all sums: a load that meets a smaller store still on its way has to wait for it.
   for (int64_t r = first; r < last; ++r) stage[(r - first) * classes + tile.labels[r]] = C(0);
   const StagedRow<C> row(classes);
@@ -49,27 +52,29 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
   return true;
 }
 
+// Whether some of rows that were staged together are nothing beside masked logits: see IsZero.
+inline bool HasZeros(const Tile& tile, int64_t count, const double* sums) {
+  if (*tile.expected == Expected::kPlain) return false;
+  bool has_zeros = false;
+  for (int64_t r = 0; r < count; ++r) has_zeros |= sums[r] == 0.0;
+  return has_zeros;
+}
+
 // Whether a loop of each row's own makes exponentials and sum at once: see MapAndSum.
 inline bool HasOwnLoop(const Tile& tile) { return HWY_CAP_GE512 && tile.classes >= kOwnLoop; }
 
-// Stages one row. False: it is not plain. expected: see FoldPlainOrMasked. What is pending lies elsewhere.
+// Stages one row. False: it is not plain. What is pending lies elsewhere.
 template <class T, class Scaling>
-bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low, Expected* expected,
-              PendingWrite* pending) {
+bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, double* low, PendingWrite* pending) {
   using C = Compute<T>;
+  if (!HasOwnLoop(tile)) return StageTogether<T>(tile, r, r + 1, scaling, sum, low) && !HasZeros(tile, 1, sum);
   const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
-  if (!HasOwnLoop(tile)) {
-    if (*expected == Expected::kCareful && !CouldBePlain(logits, tile.classes, scaling)) return false;
-    const bool is_plain = StageTogether<T>(tile, r, r + 1, scaling, sum, low);
-    *expected = is_plain ? Expected::kPlain : Expected::kCareful;
-    return is_plain;
-  }
   C* const staged = static_cast<C*>(tile.stage) + (tile.keeps_stage ? r * tile.classes : 0);
   StepSum<C> terms;
   const bool is_plain =
       tile.keeps_stage
-          ? FoldWhilePending(logits, tile.classes, tile.labels[r], scaling, staged, terms, expected, pending)
-          : FoldPlainOrMasked<false>(logits, tile.classes, tile.labels[r], scaling, staged, terms, expected);
+          ? FoldWhilePending(logits, tile.classes, tile.labels[r], scaling, staged, terms, tile.expected, pending)
+          : FoldPlainOrMasked<false>(logits, tile.classes, tile.labels[r], scaling, staged, terms, tile.expected);
   terms.Finish(sum, low);
   return is_plain;
 }
@@ -78,10 +83,9 @@ bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, 
 template <class T, class Scaling>
 void StageSingly(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, RowState* states) {
   using C = Compute<T>;
-  Expected expected = Expected::kPlain;
   for (int64_t r = first; r < last; ++r) {
     double sum, low;
-    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low, &expected, nullptr))) {
+    if (HWY_LIKELY(StageOne<T>(tile, r, scaling, &sum, &low, nullptr))) {
       states[r] = PlainState<Scaling>(sum, low);
     } else {
       const T* const logits = static_cast<const T*>(tile.logits) + r * tile.stride;
@@ -110,7 +114,7 @@ void StageRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scal
   double sums[kPlainTileRows], lows[kPlainTileRows];
   for (int64_t r = first; r < last; r += count) {
     const int64_t end = std::min(r + count, last);
-    if (!StageTogether<T>(tile, r, end, scaling, sums, lows)) {
+    if (!StageTogether<T>(tile, r, end, scaling, sums, lows) || HasZeros(tile, end - r, sums)) {
       StageSingly<T>(tile, r, end, scaling, states);
       continue;
     }
@@ -120,7 +124,7 @@ void StageRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scal
   }
 }
 
-// A run of rows that are all read, if they are plain.
+// A run of rows that are all read, if they are plain. (MathKernels::plain_rows takes no sum that is 0.)
 template <class T, class Scaling>
 bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling& scaling, double* sums,
                    PendingWrite* pending) {
@@ -131,9 +135,8 @@ bool StagePlainRun(const Tile& tile, int64_t first, int64_t last, const Scaling&
       if (!StageTogether<T>(tile, r, std::min(r + count, last), scaling, sums + r, lows + r)) return false;
     }
   } else {
-    Expected expected = Expected::kPlain;
     for (int64_t r = first; r < last; ++r) {
-      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r], &expected, pending)) return false;
+      if (!StageOne<T>(tile, r, scaling, &sums[r], &lows[r], pending)) return false;
     }
   }
   for (int64_t r = first; r < last && (kHasLows<T> || Scaling::kMayBias); ++r) {

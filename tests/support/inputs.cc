@@ -144,6 +144,19 @@ void Masked(Random& random, Row row) {
   }
 }
 
+// Masked by numbers: far below, or about as far as plain logits hide: the label's too, all others, or all.
+void MaskedByNumbers(Random& random, Row row) {
+  Each(row, [&] { return random.Uniform(-44, 44); });
+  const int64_t kind = random.Below(6);
+  for (int64_t j = 0; j < row.classes(); ++j) {
+    const bool is_label = j == row.label;
+    const bool is_masked = kind == 0 || (kind == 1 && !is_label) || (random.Below(2) == 0 && (kind == 2 || !is_label));
+    if (!is_masked) continue;
+    const double places[] = {-1e4, -std::min(1e9, row.largest), -random.Uniform(145, 155), -random.Uniform(1095, 1105)};
+    row.x[static_cast<size_t>(j)] = places[kind == 5 ? 0 : random.Below(4)];
+  }
+}
+
 void LabelMasked(Random& random, Row row) {
   Wide10(random, row);
   if (row.classes() > 1) LabelLogit(row) = kMinusInfinity;
@@ -218,6 +231,7 @@ const std::vector<Distribution>& Distributions() {
       {"breakpoints", Breakpoints},
       {"tiny", Tiny},
       {"masked", Masked},
+      {"masked_by_numbers", MaskedByNumbers},
       {"label_masked", LabelMasked},
       {"leading_masked", LeadingMasked},
       {"huge", Huge},
