@@ -82,6 +82,10 @@ status = xent.xent_map(1, 2, values, values, ctypes.c_int64(3), None)  # XENT_EX
 print(status, [round(value, 12) for value in values] == [round(math.exp(x), 12) for x in (-1.0, 0.0, 1.0)])
 PYTHON
 )" "0 True"
+if "$python" -c 'import numpy' 2>/dev/null; then
+  example python >"$work/example.py"
+  expect "Python, NumPy" "$(LD_LIBRARY_PATH=$folder "$python" "$work/example.py")" "$said"
+fi
 if [ -x "$prefix/bin/xent" ]; then
   expect "command" "$("$prefix/bin/xent" --version)" "xent $("$python" -c "
 import ctypes, sys
