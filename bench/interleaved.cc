@@ -152,7 +152,7 @@ using MakeWorkload = std::function<std::unique_ptr<Workload>()>;
 
 std::vector<MakeWorkload> SoftmaxCases(const Options& o, int threads, size_t footprint) {
   Inputs inputs;
-  if (!ParseInputs(o.inputs, &inputs)) Fail("'" + o.inputs + "' are not inputs");
+  if (!ParseInputs(o.inputs, &inputs)) Fail("no inputs are called '" + o.inputs + "': see --help");
   std::vector<MakeWorkload> cases;
   for (const Shape& shape : ChosenShapes(o)) {
     for (const Dtype& dtype : ChosenDtypes(o)) {

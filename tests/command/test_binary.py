@@ -107,6 +107,12 @@ class Binary(CommandCase):
         self.json("binary", "ends.npy", "ones.npy", "--probabilities", "--log-rule", "1e-7", "--loss", "l3.npy")
         np.testing.assert_allclose(self.load("l3.npy")[:3], [-np.log(1e-7), 1e-7, np.log(2)], rtol=1e-6)
 
+    def test_a_loss_that_is_nan_is_explained(self):
+        self.save("far.npy", self.t + 1)
+        result = self.run_command("binary", "x.npy", "far.npy")
+        self.assertEqual((result.returncode, result.stdout.split()[:2]), (0, ["loss", "NaN"]))
+        self.assertIn("a target that counts is not in [0, 1]", result.stderr)
+
     def test_text(self):
         lines = self.text("binary", "x.npy", "t.npy").splitlines()
         self.assertEqual([line.split()[0] for line in lines], ["loss", "counted", "ignored", "isa", "threads"])

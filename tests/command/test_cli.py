@@ -45,7 +45,7 @@ class CommandLine(CommandCase):
                 self.assertLessEqual(len(line), 132, line)
 
     def test_wrong_command_lines_are_usage_errors(self):
-        self.assert_refused(2, [], "subcommand")
+        self.assert_refused(2, [], "a command is missing", "information", "--help")
         self.assert_refused(2, ["lose"], "lose")
         self.assert_refused(2, ["--fast"], "--fast")
         self.assert_refused(2, ["info", "--fast"], "--fast")

@@ -108,7 +108,7 @@ class Information(CommandCase):
         refuse(2, ["information", "entropy", "p.npy", "--given", "odds"], "--given", '"odds"')
         refuse(2, ["information", "joint", "p.npy", "--rows", "r.npy"], "--rows")
         refuse(1, ["information", "joint", "cube.npy"], "3 dimensions")
-        refuse(1, ["information", "kl", "p.npy", "other.npy"], "Q", "shape")
+        refuse(1, ["information", "kl", "p.npy", "other.npy"], "Q has the shape", "that of P")
         for flag, value in (("--base", "1"), ("--base", "x"), ("--beta", "2"), ("--scale", "0"), ("--axis", "99")):
             refuse(2, ["information", "entropy", "p.npy", f"{flag}={value}"], flag, f'"{value}"')
 

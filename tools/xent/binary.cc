@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <vector>
@@ -87,6 +88,9 @@ BinaryResult Compute(const BinaryOptions& options, const Logits& inputs, const x
     throw RunError(fmt::format("the loss cannot be computed ({}): {}", xent_status_name(status), xent_last_error()));
   }
   files.Commit();
+  if (std::isnan(result.loss) && result.outside == 0) {
+    fmt::print(stderr, "xent: the loss is NaN: some number is, or a target that counts is not in [0, 1]\n");
+  }
   return result;
 }
 

@@ -379,10 +379,11 @@ void RunCommandLine(int argc, char** argv) {
     if (!std::cout) throw RunError("standard output cannot be written");
   } catch (const CLI::ParseError& error) {
     const std::vector<std::string> strays = app.remaining();
-    if (!app.get_subcommands().empty() || strays.empty()) throw UsageError(error.what());
+    const bool has_command = !app.get_subcommands().empty();
+    if (has_command || (strays.empty() && argc > 1)) throw UsageError(error.what());
     throw UsageError(fmt::format(
-        "\"{}\" is not a command of xent; the commands are info, loss, binary, information, map, train and ulp",
-        strays[0]));
+        "{}; the commands are info, loss, binary, information, map, train and ulp (--help)",
+        strays.empty() ? "a command is missing" : fmt::format("\"{}\" is not a command of xent", strays[0])));
   }
 }
 

@@ -62,7 +62,10 @@ void RunMeasure(const InformationOptions& options, bool json) {
   const Logits p(options.p, false, options.axis, "P");
   std::optional<Logits> q;
   if (options.q.has_value()) q.emplace(*options.q, false, options.axis, "Q");
-  if (q.has_value() && q->shape() != p.shape()) throw RunError("Q has another shape than P");
+  if (q.has_value() && q->shape() != p.shape()) {
+    throw RunError(
+        fmt::format("Q has the shape {}; it must have that of P, {}", ShapeText(q->shape()), ShapeText(p.shape())));
+  }
   OutputFiles files;
   xent_information_outputs out = xent_information_outputs_none();
   double total = 0, sum = 0;

@@ -11,11 +11,12 @@
 #include "float_array.h"
 
 namespace xent_command {
-namespace {
 
 std::string ShapeText(const std::vector<int64_t>& shape) {
   return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
 }
+
+namespace {
 
 void RequireShape(const NpyArray& array, const std::vector<int64_t>& shape, const char* meaning) {
   const std::vector<int64_t>& found = array.header().shape;

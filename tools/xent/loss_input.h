@@ -12,6 +12,9 @@
 
 namespace xent_command {
 
+// As NumPy writes it: (4, 5).
+std::string ShapeText(const std::vector<int64_t>& shape);
+
 class Logits {
  public:
   // The classes are on `axis`, counted from the end if it is negative. With `bf16`, words of two bytes are bfloat16;
