@@ -9,6 +9,7 @@
 #define XENT_SIMD_ACCUMULATORS_INL_H_
 #endif
 
+#include <algorithm>
 #include <type_traits>
 
 #include "lib/simd/lanes-inl.h"
@@ -234,13 +235,19 @@ using StepSum = std::conditional_t<sizeof(C) == sizeof(float), SumOfFours<SumsOf
 template <class C>
 using SignedSum = std::conditional_t<sizeof(C) == sizeof(float), WidenedSum, DoublesSum>;
 
+// Vectors of a step that are folded side by side: one maximum after another takes as long as four.
+template <class C>
+constexpr int64_t kExtremes = std::min<int64_t>(kStepVectors<C>, 4);
+
 // The largest element, and whether any is NaN or +inf.
 template <class C>
 class MaxAccumulator {
  public:
   static constexpr C kIdentity = -std::numeric_limits<C>::infinity();
 
-  HWY_INLINE MaxAccumulator() : max_(hn::Set(Tag<C>(), kIdentity)), bad_(hn::Zero(Tag<C>())) {}
+  HWY_INLINE MaxAccumulator() : bad_(hn::Zero(Tag<C>())) {
+    for (auto& max : max_) max = hn::Set(Tag<C>(), kIdentity);
+  }
 
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
@@ -248,7 +255,8 @@ class MaxAccumulator {
     HWY_UNROLL(8)
     for (int64_t i = 0; i < kStepVectors<C>; ++i) {
       const auto x = at(i);
-      max_ = hn::Max(x, max_);
+      auto& max = max_[i % kExtremes<C>];
+      max = hn::Max(x, max);
       bad_ = hn::IfThenElse(hn::Lt(x, infinity), bad_, x);
     }
   }
@@ -257,11 +265,13 @@ class MaxAccumulator {
   HWY_INLINE C Finish() const {
     const Tag<C> d;
     if (!hn::AllTrue(d, hn::Lt(bad_, hn::Set(d, -kIdentity)))) return std::numeric_limits<C>::quiet_NaN();
-    return hn::GetLane(hn::MaxOfLanes(d, max_));
+    auto max = max_[0];
+    for (int64_t i = 1; i < kExtremes<C>; ++i) max = hn::Max(max, max_[i]);
+    return hn::GetLane(hn::MaxOfLanes(d, max));
   }
 
  private:
-  hn::Vec<Tag<C>> max_;
+  hn::Vec<Tag<C>> max_[kExtremes<C>];
   hn::Vec<Tag<C>> bad_;
 };
 
@@ -271,23 +281,37 @@ class ExtremesAccumulator {
  public:
   static constexpr C kIdentity = 0;
 
-  HWY_INLINE explicit ExtremesAccumulator(C least)
-      : max(hn::Zero(Tag<C>())), min(hn::Zero(Tag<C>())), least_(hn::Set(Tag<C>(), least)) {}
+  HWY_INLINE explicit ExtremesAccumulator(C least) : least_(hn::Set(Tag<C>(), least)) {
+    for (int64_t i = 0; i < kExtremes<C>; ++i) max_[i] = min_[i] = hn::Zero(Tag<C>());
+  }
 
   template <class StepAt>
   HWY_INLINE void Add(const StepAt& at) {
     HWY_UNROLL(8)
     for (int64_t i = 0; i < kStepVectors<C>; ++i) {
       const auto x = at(i);
+      auto& max = max_[i % kExtremes<C>];
+      auto& min = min_[i % kExtremes<C>];
       max = hn::Max(x, max);
       min = hn::Min(hn::IfThenZeroElse(hn::Lt(x, least_), x), min);
     }
   }
 
-  hn::Vec<Tag<C>> max;
-  hn::Vec<Tag<C>> min;
+  // By lane.
+  HWY_INLINE hn::Vec<Tag<C>> Max() const {
+    auto max = max_[0];
+    for (int64_t i = 1; i < kExtremes<C>; ++i) max = hn::Max(max, max_[i]);
+    return max;
+  }
+  HWY_INLINE hn::Vec<Tag<C>> Min() const {
+    auto min = min_[0];
+    for (int64_t i = 1; i < kExtremes<C>; ++i) min = hn::Min(min, min_[i]);
+    return min;
+  }
 
  private:
+  hn::Vec<Tag<C>> max_[kExtremes<C>];
+  hn::Vec<Tag<C>> min_[kExtremes<C>];
   hn::Vec<Tag<C>> least_;
 };
 

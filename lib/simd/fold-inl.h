@@ -84,8 +84,8 @@ bool CouldBePlain(const T* x, int64_t n, const Scaling& scaling) {
   ExtremesAccumulator<C> extremes(scaling.Masked());
   Fold<false>(x, n, -1, itself, extremes, static_cast<C*>(nullptr));
   PlainExp<T, Scaling> exp(scaling);
-  exp(Tag<C>(), extremes.max, 0);
-  exp(Tag<C>(), extremes.min, 0);
+  exp(Tag<C>(), extremes.Max(), 0);
+  exp(Tag<C>(), extremes.Min(), 0);
   return exp.InRange();
 }
 

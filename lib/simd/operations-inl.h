@@ -194,6 +194,9 @@ struct PlainExp {
 // too.
 template <class C, class Scaling>
 struct CarefulExp {
+  template <class>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 1;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     using E = ExpConstants<C>;
@@ -245,6 +248,8 @@ HWY_INLINE PlainExp<T, Scaling>& OfCutStep(PlainExpAndWrite<kStream, T, Scaling>
 template <class T, class Scaling>
 struct PlainGrad {
   using C = Compute<T>;
+  template <class>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 1;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
@@ -261,6 +266,9 @@ struct PlainGrad {
 
 template <class C, class Scaling, class Product>
 struct CarefulGrad {
+  template <class>
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 2 : 1;
+
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
     return product(d, exp(d, x, 0), 0);
