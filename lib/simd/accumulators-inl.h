@@ -275,14 +275,15 @@ class MaxAccumulator {
   hn::Vec<Tag<C>> bad_;
 };
 
-// The largest and the least element, or 0; what is below `least`, and NaN, are passed over.
+// The largest and the least element, or 0; what is masked, that is below `least`, and NaN are passed over.
 template <class C>
 class ExtremesAccumulator {
  public:
   static constexpr C kIdentity = 0;
 
   HWY_INLINE explicit ExtremesAccumulator(C least) : least_(hn::Set(Tag<C>(), least)) {
-    for (int64_t i = 0; i < kExtremes<C>; ++i) max_[i] = min_[i] = hn::Zero(Tag<C>());
+    for (auto& max : max_) max = hn::Set(Tag<C>(), -std::numeric_limits<C>::infinity());
+    for (auto& min : min_) min = hn::Zero(Tag<C>());
   }
 
   template <class StepAt>
@@ -299,9 +300,8 @@ class ExtremesAccumulator {
 
   // By lane.
   HWY_INLINE hn::Vec<Tag<C>> Max() const {
-    auto max = max_[0];
-    for (int64_t i = 1; i < kExtremes<C>; ++i) max = hn::Max(max, max_[i]);
-    return max;
+    const auto max = MaxOfAll();
+    return hn::IfThenZeroElse(hn::Lt(max, least_), max);
   }
   HWY_INLINE hn::Vec<Tag<C>> Min() const {
     auto min = min_[0];
@@ -309,7 +309,16 @@ class ExtremesAccumulator {
     return min;
   }
 
+  // Whether nothing is not masked, NaN apart.
+  HWY_INLINE bool AreMasked() const { return hn::AllTrue(Tag<C>(), hn::Lt(MaxOfAll(), least_)); }
+
  private:
+  HWY_INLINE hn::Vec<Tag<C>> MaxOfAll() const {
+    auto max = max_[0];
+    for (int64_t i = 1; i < kExtremes<C>; ++i) max = hn::Max(max, max_[i]);
+    return max;
+  }
+
   hn::Vec<Tag<C>> max_[kExtremes<C>];
   hn::Vec<Tag<C>> min_[kExtremes<C>];
   hn::Vec<Tag<C>> least_;

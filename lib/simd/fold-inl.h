@@ -37,7 +37,10 @@ bool PlanCarefully(const T* x, int64_t n, int64_t label, const Scaling& scaling,
     state->sum = std::numeric_limits<double>::quiet_NaN();
     return false;
   }
-  if (max == -std::numeric_limits<C>::infinity()) return false;
+  if (max == -std::numeric_limits<C>::infinity()) {
+    state->plan = kPlain;  // zeros are that, too
+    return false;
+  }
   const C anchor = scaling.Anchor(max);
   // Four below the largest exponent: probabilities down to the smallest normal number stay.
   state->anchor = scaling.Exponent(anchor);
@@ -52,7 +55,8 @@ RowState StateOf(const StepSum<Compute<T>>& terms) {
   return PlainState<Scaling>(sum, low);
 }
 
-// Whether nothing, or only masked logits, were added: beside nothing these are not 0.
+// Whether nothing, or only masked logits, were added. These are not 0 beside nothing: then a row, or a slice of one,
+// that has some is not plain.
 template <class Sum>
 bool IsZero(const Sum& sum) {
   double high, low;
@@ -71,18 +75,19 @@ HWY_NOINLINE Expected FoldPlainly(const T* x, int64_t n, int64_t label, const Op
   StepSum<Compute<T>> sum = total;
   MapAndSum<kKeep>(x, n, label, exp, staged, sum);
   const Expected found = exp.Found();
-  if (found == Expected::kCareful || (found == Expected::kMasked && IsZero(sum))) return Expected::kCareful;
-  total = sum;
+  if (found != Expected::kCareful) total = sum;
   return found;
 }
 
-// Whether PlainExp finds n logits in its range, what is masked apart: if NaN is among them, it may still not.
+// Whether PlainExp finds n logits in its range, what is masked apart: if NaN is among them, it may still not. is_whole:
+// a row, or several, is made of them.
 template <class T, class Scaling>
-bool CouldBePlain(const T* x, int64_t n, const Scaling& scaling) {
+bool CouldBePlain(const T* x, int64_t n, const Scaling& scaling, bool is_whole) {
   using C = Compute<T>;
   Itself itself;
   ExtremesAccumulator<C> extremes(scaling.Masked());
   Fold<false>(x, n, -1, itself, extremes, static_cast<C*>(nullptr));
+  if (is_whole && extremes.AreMasked()) return false;
   PlainExp<T, Scaling> exp(scaling);
   exp(Tag<C>(), extremes.Max(), 0);
   exp(Tag<C>(), extremes.Min(), 0);
@@ -92,20 +97,24 @@ bool CouldBePlain(const T* x, int64_t n, const Scaling& scaling) {
 // attempt(whether logits may be masked), as is expected and once more if need be; it says what it found. False:
 // careful.
 template <class T, class Scaling, class Attempt>
-HWY_INLINE bool TryPlain(const T* x, int64_t n, const Scaling& scaling, Expected* expected, const Attempt& attempt) {
-  if (*expected == Expected::kCareful && !CouldBePlain(x, n, scaling)) return false;
-  const bool is_masked = *expected == Expected::kMasked;
-  Expected found = is_masked ? Expected::kCareful : attempt(std::false_type());
-  if (found == Expected::kCareful && (is_masked || CouldBePlain(x, n, scaling))) found = attempt(std::true_type());
+HWY_INLINE bool TryPlain(const T* x, int64_t n, bool is_whole, const Scaling& scaling, Expected* expected,
+                         const Attempt& attempt) {
+  if (*expected == Expected::kCareful && !CouldBePlain(x, n, scaling, is_whole)) return false;
+  // After a careful one it is taken for masked, too: another look at the extremes is spared.
+  const bool is_first = *expected == Expected::kPlain;
+  Expected found = is_first ? attempt(std::false_type()) : Expected::kCareful;
+  if (found == Expected::kCareful && (!is_first || CouldBePlain(x, n, scaling, is_whole))) {
+    found = attempt(std::true_type());
+  }
   *expected = found;
   return found != Expected::kCareful;
 }
 
 // FoldPlainly, if need be with masked logits.
 template <bool kKeep, class T, class Scaling>
-bool FoldPlainOrMasked(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+bool FoldPlainOrMasked(const T* x, int64_t n, bool is_whole, int64_t label, const Scaling& scaling, Compute<T>* staged,
                        StepSum<Compute<T>>& total, Expected* expected) {
-  return TryPlain(x, n, scaling, expected, [&](auto masked) XENT_LAMBDA {
+  return TryPlain(x, n, is_whole, scaling, expected, [&](auto masked) XENT_LAMBDA {
     return FoldPlainly<kKeep>(x, n, label, PlainExp<T, Scaling, decltype(masked)::value>(scaling), staged, total);
   });
 }
@@ -136,7 +145,7 @@ bool CanFoldAndWrite(int64_t n, Expected expected, const PendingWrite* pending) 
 
 // FoldPlainOrMasked, the exponentials kept, and what is pending written meanwhile where that can be.
 template <class T, class Scaling>
-bool FoldWhilePending(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+bool FoldWhilePending(const T* x, int64_t n, bool is_whole, int64_t label, const Scaling& scaling, Compute<T>* staged,
                       StepSum<Compute<T>>& sum, Expected* expected, PendingWrite* pending) {
   if (CanFoldAndWrite<T>(n, *expected, pending)) {
     const Expected found = pending->stream ? FoldAndWrite<true>(x, n, label, scaling, staged, sum, pending)
@@ -144,7 +153,7 @@ bool FoldWhilePending(const T* x, int64_t n, int64_t label, const Scaling& scali
     if (found == Expected::kPlain) return true;
     *expected = Expected::kMasked;
   }
-  return FoldPlainOrMasked<true>(x, n, label, scaling, staged, sum, expected);
+  return FoldPlainOrMasked<true>(x, n, is_whole, label, scaling, staged, sum, expected);
 }
 
 // What CarefulExp makes of the lowest exponent is less.
@@ -169,34 +178,62 @@ void FoldCarefully(const T* x, int64_t n, int64_t label, const Scaling& scaling,
   sum.Finish(&state->sum, &state->low);
 }
 
+// Whether a slice of a long row is masked altogether. Its first chunk answers for most.
+template <class T, class Scaling>
+bool IsMasked(const T* x, int64_t n, const Scaling& scaling) {
+  using C = Compute<T>;
+  const auto are_masked = [&](int64_t count) {
+    Itself itself;
+    MaxAccumulator<C> largest;
+    Fold<false>(x, count, -1, itself, largest, static_cast<C*>(nullptr));
+    return largest.Finish() < scaling.Masked();
+  };
+  return are_masked(std::min(n, kChunk)) && are_masked(n);
+}
+
 // The states of a piece of a long row: one of all its plain chunks together, one of each other chunk. A chunk's own
-// logits decide what it is, nothing else. The exponentials stay in the slice's stage if it asks for that.
+// logits decide what it is; but where there is nothing plain in the slice, masked chunks are not either. The
+// exponentials stay in the slice's stage if it asks for that.
 template <class T, class Scaling>
 int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states, PendingWrite* pending) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(slice.logits);
-  C* staged = static_cast<C*>(slice.stage);
   StepSum<C> plain;
   Expected expected = slice.expected == nullptr ? Expected::kPlain : *slice.expected;
+  const bool is_masked = expected == Expected::kCareful && IsMasked(x, slice.classes, scaling);
+  bool has_masked = false;
+  uint32_t careful = 0;  // a bit for each chunk that is
+  static_assert(kSlice / kChunk <= 32, "there are enough");
   int64_t count = 1;
+  const auto fold_carefully = [&](int64_t first) {
+    C* const staged = static_cast<C*>(slice.stage) + (slice.keeps_stage ? first : 0);
+    FoldCarefully(x + first, std::min(kChunk, slice.classes - first), slice.label - first, scaling, staged,
+                  &states[count++]);
+    careful |= 1u << (first / kChunk);
+  };
   for (int64_t first = 0; first < slice.classes; first += kChunk) {
     const T* const from = x + first;
     const int64_t n = std::min(kChunk, slice.classes - first);
     const int64_t label = slice.label - first;
+    C* const staged = static_cast<C*>(slice.stage) + (slice.keeps_stage ? first : 0);
     bool is_plain = false;
     if (!slice.keeps_stage) {
-      is_plain = FoldPlainOrMasked<false>(from, n, label, scaling, staged, plain, &expected);
+      is_plain = !is_masked && FoldPlainOrMasked<false>(from, n, false, label, scaling, staged, plain, &expected);
     } else {
       // What is pending may lie where this chunk goes: as many elements leave first, unless all leave meanwhile.
       const bool has_pending = pending != nullptr && pending->left > 0;
       const bool leaves_meanwhile = n % kStep == 0 && CanFoldAndWrite<T>(n, expected, pending);
       if (has_pending && !leaves_meanwhile) WritePending<T>(n, pending);
-      is_plain = FoldWhilePending(from, n, label, scaling, staged, plain, &expected, pending);
+      is_plain = !is_masked && FoldWhilePending(from, n, false, label, scaling, staged, plain, &expected, pending);
     }
-    if (HWY_UNLIKELY(!is_plain)) {
-      FoldCarefully(from, n, label, scaling, staged, &states[count++]);
+    has_masked |= is_plain && expected == Expected::kMasked;
+    if (HWY_UNLIKELY(!is_plain)) fold_carefully(first);
+  }
+  if (HWY_UNLIKELY(has_masked) && IsZero(plain)) {
+    for (int64_t first = 0; first < slice.classes; first += kChunk) {
+      if ((careful >> (first / kChunk) & 1) == 0) fold_carefully(first);
     }
-    if (slice.keeps_stage) staged += n;
+    expected = Expected::kCareful;
   }
   states[0] = StateOf<T, Scaling>(plain);
   if (slice.expected != nullptr) *slice.expected = expected;

@@ -134,17 +134,18 @@ struct PlainExp {
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) {
-    const auto reduced = scaling.Reduce(d, x);
+    // Masked logits go on as 0: what is subnormal on the way would take a hundred cycles.
+    auto kept = x;
+    if constexpr (kMasked) {
+      least = MinAll(d, least, x);
+      kept = hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, scaling.Masked())), x);
+    }
+    const auto reduced = scaling.Reduce(d, kept);
     const hn::RebindToUnsigned<D> du;
     const auto base = hn::BitCast(du, hn::Set(d, ExpConstants<C>::kMagic - C(ExpConstants<C>::kPlainExponent)));
-    auto bits = hn::BitCast(du, reduced.shifted);
+    const auto bits = hn::BitCast(du, reduced.shifted);
     auto e = ExpScaled(d, reduced, reduced.shifted);
-    if constexpr (kMasked) {
-      const auto is_masked = hn::Lt(x, hn::Set(d, scaling.Masked()));
-      bits = hn::IfThenElse(hn::RebindMask(du, is_masked), base, bits);
-      e = hn::IfThenZeroElse(is_masked, e);
-      least = MinAll(d, least, x);
-    }
+    if constexpr (kMasked) e = hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, scaling.Masked())), e);
     if constexpr (kOrTells) {
       range = OrAll(du, range, bits);
     } else if constexpr (sizeof(C) == sizeof(float)) {
@@ -253,8 +254,8 @@ struct PlainGrad {
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
-    const auto reduced = scaling.Reduce(d, x);
     const auto is_masked = hn::Lt(x, hn::Set(d, scaling.Masked()));
+    const auto reduced = scaling.Reduce(d, hn::IfThenZeroElse(is_masked, x));
     const auto e = hn::IfThenZeroElse(is_masked, ExpScaled(d, reduced, reduced.shifted));
     return hn::MulSub(e, hn::Set(d, factor), hn::Set(d, offset));
   }

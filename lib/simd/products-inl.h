@@ -32,7 +32,8 @@ struct Times {
   C offset;
 };
 
-// x * factor for x >= 0 and 0 < |factor| < 1, normal numbers or 0, with the bits of Times, but without an operation
+// x * factor for x >= 0 and 0 < |factor| < 1, normal numbers or 0, with the bits of Times (without fused multiply-add
+// subnormal results are rounded twice), but without an operation
 // that has a subnormal operand or result: each costs more than a hundred cycles. factor is m 2^-k, m in [1, 2). Where x
 // m makes a normal number, k is taken from its exponent; where it does not, adding the least x m that would rounds it
 // to as many digits as a subnormal number has, and leaves these in the low bits.

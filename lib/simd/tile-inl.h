@@ -34,7 +34,7 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
   const T* const x = static_cast<const T*>(tile.logits) + first * tile.stride;
   const int64_t n = (last - first) * classes;
   C* const stage = static_cast<C*>(tile.stage) + (tile.keeps_stage ? first * classes : 0);
-  const bool is_plain = TryPlain(x, n, scaling, tile.expected, [&](auto masked) XENT_LAMBDA {
+  const bool is_plain = TryPlain(x, n, true, scaling, tile.expected, [&](auto masked) XENT_LAMBDA {
     PlainExp<T, Scaling, decltype(masked)::value> exp(scaling);
     Map(x, n, exp, stage);
     return exp.Found();
@@ -57,6 +57,7 @@ inline bool HasZeros(const Tile& tile, int64_t count, const double* sums) {
   if (*tile.expected == Expected::kPlain) return false;
   bool has_zeros = false;
   for (int64_t r = 0; r < count; ++r) has_zeros |= sums[r] == 0.0;
+  if (has_zeros) *tile.expected = Expected::kCareful;
   return has_zeros;
 }
 
@@ -73,10 +74,10 @@ bool StageOne(const Tile& tile, int64_t r, const Scaling& scaling, double* sum, 
   StepSum<C> terms;
   const bool is_plain =
       tile.keeps_stage
-          ? FoldWhilePending(logits, tile.classes, tile.labels[r], scaling, staged, terms, tile.expected, pending)
-          : FoldPlainOrMasked<false>(logits, tile.classes, tile.labels[r], scaling, staged, terms, tile.expected);
+          ? FoldWhilePending(logits, tile.classes, true, tile.labels[r], scaling, staged, terms, tile.expected, pending)
+          : FoldPlainOrMasked<false>(logits, tile.classes, true, tile.labels[r], scaling, staged, terms, tile.expected);
   terms.Finish(sum, low);
-  return is_plain;
+  return is_plain && !HasZeros(tile, 1, sum);
 }
 
 // Stages a run of rows one by one.
