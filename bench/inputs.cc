@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <random>
 
@@ -83,7 +84,7 @@ float Draw(Inputs inputs, int64_t j, const Shape& shape, int64_t label, float no
 }  // namespace
 
 bool ParseInputs(const std::string& name, Inputs* inputs) {
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < static_cast<int>(std::size(kNames)); ++i) {
     if (name == kNames[i]) {
       *inputs = static_cast<Inputs>(i);
       return true;
