@@ -137,9 +137,9 @@ struct PendingWrite {
   int64_t left;  // elements; 0: nothing is pending
   double factor;
   double offset;
-  void* label_out;  // null: none
+  void* label_out;  // null: none, or written
   double label_value;
-  bool stream;
+  bool stream;  // something was written past the cache
 };
 
 struct GradientTile {
@@ -170,8 +170,10 @@ struct SoftmaxKernels {
   void (*pair_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
   int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
-  // The gradient of a piece of a row. What need not be written at once is left pending.
+  // Finishes what is pending, and writes the gradient of a piece of a row. What need not be written at once is left
+  // pending.
   void (*begin_write)(const Slice& slice, const RowGrad& grad, void* out, bool stream, PendingWrite* pending);
+  // What all kernels wrote past the cache can be read by other threads only after this.
   void (*finish_write)(PendingWrite* pending);
   // For each row that is read the sum of x_j - x_y, y its label, in f64. Not for f64 logits.
   void (*sum_differences)(const Tile& tile, double* sums);

@@ -105,7 +105,6 @@ bool Softmax::WriteGradient(const Tile& tile, const Team& team, Carried* before,
 void Softmax::WriteRowsUntil(int64_t end, Carried* before) const {
   for (; before->next < std::min(end, before->count); ++before->next) {
     const int64_t r = before->next;
-    kernels_.finish_write(&before->row);
     const Slice slice = SliceOf(before->first + r, before->read[r], 0, task_.logits.classes, KeptOf(before->kept, r));
     kernels_.begin_write(slice, before->grads[r], GradientData(before->first + r), stream_, &before->row);
   }

@@ -107,6 +107,7 @@ bool Softmax::RunAll(Totals* totals) const {
   const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_unit, Totals* parts) {
     Carried before;
     before.row = {};
+    before.row.stream = stream_;
     before.next = before.count = 0;
     before.expected = Expected::kPlain;
     Rows rows;

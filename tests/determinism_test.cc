@@ -154,37 +154,54 @@ Problem MixedProblem(xent_dtype dtype, int64_t classes) {
   return problem;
 }
 
+// The rows of `small` again and again, in so many blocks of them and at this distance.
+Problem Repeated(const Problem& small, int64_t blocks, int64_t row_stride) {
+  Problem large(small.dtype, small.rows * blocks, small.classes, row_stride);
+  large.options = small.options;
+  large.options.upstream *= static_cast<double>(blocks);  // the mean divides by as many times more rows
+  const size_t element = SizeOf(small.dtype);
+  const size_t row_bytes = static_cast<size_t>(small.classes) * element;
+  for (int64_t r = 0; r < large.rows; ++r) {
+    std::memcpy(large.logits.data() + static_cast<size_t>(r * row_stride) * element,
+                small.logits.data() + static_cast<size_t>(r % small.rows) * row_bytes, row_bytes);
+    large.labels[static_cast<size_t>(r)] = small.labels[static_cast<size_t>(r % small.rows)];
+  }
+  return large;
+}
+
 // A gradient larger than the cache is written past it, with aligned stores, and long rows while others are read: that
-// must neither move a bit nor miss the first and last elements. The rows repeat those of a small problem.
+// must neither move a bit, nor miss the first and last elements, nor touch what is between rows. The rows repeat those
+// of a small problem.
 TEST(Alignment, GradientsLargerThanTheCacheHaveTheSameBits) {
   for (const xent_dtype dtype : kStorageTypes) {
-    for (const int64_t classes : {1001, 2500, 9000}) {
+    for (const int64_t classes : {1001, 2500, 2528, 9000}) {
       const Problem small = MixedProblem(dtype, classes);
-      const size_t block = small.logits.size();
-      const int64_t blocks = BytesBeyondTheCache() / static_cast<int64_t>(block) + 1;
-      Problem large(dtype, 10 * blocks, classes);
-      large.options = small.options;
-      large.options.upstream *= static_cast<double>(blocks);  // the mean divides by as many times more rows
-      for (int64_t b = 0; b < blocks; ++b) {
-        std::memcpy(large.logits.data() + static_cast<size_t>(b) * block, small.logits.data(), block);
-        std::copy(small.labels.begin(), small.labels.end(), large.labels.begin() + 10 * b);
-      }
+      const size_t row_bytes = small.logits.size() / 10;
       const Results expected = MustRun(small, kGradient);
       for (int64_t r = 0; r < 10; ++r) {
         Problem alone = Reordered(small, {r});
         alone.options.reduction = XENT_REDUCTION_SUM;
         alone.options.upstream /= 8.0;  // the mean's
         const Results row = MustRun(alone, kGradient);
-        ASSERT_EQ(std::memcmp(expected.gradient.data() + static_cast<size_t>(r) * block / 10, row.gradient.data(),
-                              block / 10),
-                  0)
+        const uint8_t* const in_batch = expected.gradient.data() + static_cast<size_t>(r) * row_bytes;
+        ASSERT_EQ(std::memcmp(in_batch, row.gradient.data(), row_bytes), 0)
             << TypeName(dtype) << ", " << classes << " classes, row " << r;
       }
-      const Results results = MustRun(large, kGradient, SizeOf(dtype));
-      for (int64_t b = 0; b < blocks; ++b) {
-        ASSERT_EQ(
-            std::memcmp(results.gradient.data() + static_cast<size_t>(b) * block, expected.gradient.data(), block), 0)
-            << TypeName(dtype) << ", " << classes << " classes, rows from " << 10 * b;
+      const int64_t blocks = BytesBeyondTheCache() / static_cast<int64_t>(small.logits.size()) + 1;
+      for (const int64_t padding : {0, 7}) {
+        const Problem large = Repeated(small, blocks, classes + padding);
+        const Results results = MustRun(large, kGradient, SizeOf(dtype));
+        const Results unwritten = UnwrittenResults(large, kGradient, SizeOf(dtype));
+        const size_t padding_bytes = static_cast<size_t>(padding) * SizeOf(dtype);
+        for (int64_t r = 0; r < large.rows; ++r) {
+          const size_t at = static_cast<size_t>(r) * (row_bytes + padding_bytes);
+          const uint8_t* const row = results.gradient.data() + at;
+          ASSERT_EQ(std::memcmp(row, expected.gradient.data() + static_cast<size_t>(r % 10) * row_bytes, row_bytes), 0)
+              << TypeName(dtype) << ", " << classes << " classes and " << padding << " more, row " << r;
+          if (r + 1 == large.rows) break;
+          ASSERT_EQ(std::memcmp(row + row_bytes, unwritten.gradient.data() + at + row_bytes, padding_bytes), 0)
+              << TypeName(dtype) << ", " << classes << " classes, behind row " << r;
+        }
       }
     }
   }

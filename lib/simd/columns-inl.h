@@ -116,7 +116,6 @@ class Columns {
         WriteClasses<kTogether>(j, begin, to, class_stride, stream);
       }
     }
-    if (stream) hwy::FlushStream();
   }
 
   // Exponentials without their labels', and their sums; which rows are plain, masked logits apart.

@@ -124,36 +124,81 @@ template <bool kStream, class T, class Scaling>
 Expected FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
                       StepSum<Compute<T>>& sum, PendingWrite* pending) {
   using C = Compute<T>;
-  T* const out = static_cast<T*>(pending->out);
-  const C* const kept = static_cast<const C*>(pending->stage);
-  const PlainExpAndWrite<kStream, T, Scaling> both = {PlainExp<T, Scaling>(scaling), kept, out,
-                                                      static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
-  const int64_t whole = n / kStep * kStep;
-  pending->out = out + whole;
-  pending->stage = kept + whole;
-  pending->left -= whole;
+  const PlainExpAndWrite<kStream, T, Scaling> both = {
+      PlainExp<T, Scaling>(scaling), static_cast<const C*>(pending->stage), static_cast<T*>(pending->out),
+      static_cast<C>(pending->factor), static_cast<C>(pending->offset)};
+  *pending = After<T>(n / kStep * kStep, *pending);
   return FoldPlainly<true>(x, n, label, both, staged, sum);
 }
 
-// Whether FoldAndWrite can be: enough is pending, and where it goes past the cache it is aligned.
+template <class T, class Scaling>
+Expected FoldAndWrite(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                      StepSum<Compute<T>>& sum, PendingWrite* pending) {
+  return pending->stream ? FoldAndWrite<true>(x, n, label, scaling, staged, sum, pending)
+                         : FoldAndWrite<false>(x, n, label, scaling, staged, sum, pending);
+}
+
+// Whether so many whole steps can be folded by FoldAndWrite: enough is pending, and where it goes past the cache it is
+// aligned.
 template <class T>
-bool CanFoldAndWrite(int64_t n, Expected expected, const PendingWrite* pending) {
-  const int64_t whole = HWY_CAP_GE512 ? n / kStep * kStep : n % kStep == 0 ? n : 0;
+bool CanFoldAndWrite(int64_t whole, Expected expected, const PendingWrite* pending) {
   if (pending == nullptr || whole == 0 || pending->left < whole || expected != Expected::kPlain) return false;
   return !pending->stream || ElementsToAlignment(static_cast<const T*>(pending->out)) == 0;
 }
 
-// FoldPlainOrMasked, the exponentials kept, and what is pending written meanwhile where that can be.
+// FoldPlainOrMasked, the exponentials kept, and what is pending elsewhere written meanwhile where that can be.
 template <class T, class Scaling>
 bool FoldWhilePending(const T* x, int64_t n, bool is_whole, int64_t label, const Scaling& scaling, Compute<T>* staged,
                       StepSum<Compute<T>>& sum, Expected* expected, PendingWrite* pending) {
-  if (CanFoldAndWrite<T>(n, *expected, pending)) {
-    const Expected found = pending->stream ? FoldAndWrite<true>(x, n, label, scaling, staged, sum, pending)
-                                           : FoldAndWrite<false>(x, n, label, scaling, staged, sum, pending);
-    if (found == Expected::kPlain) return true;
+  if (CanFoldAndWrite<T>(n / kStep * kStep, *expected, pending)) {
+    if (FoldAndWrite(x, n, label, scaling, staged, sum, pending) == Expected::kPlain) return true;
     *expected = Expected::kMasked;
   }
   return FoldPlainOrMasked<true>(x, n, is_whole, label, scaling, staged, sum, expected);
+}
+
+// FoldPlainOrMasked of a chunk that is kept where as many elements may be pending, which leave before it takes their
+// place: a part of a step first of all, whole steps meanwhile, but for the label's, which leaves by itself.
+template <class T, class Scaling>
+bool FoldOverPending(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
+                     StepSum<Compute<T>>& sum, Expected* expected, PendingWrite* pending) {
+  const int64_t leaving = pending == nullptr ? 0 : std::min(n, pending->left);
+  const int64_t whole = leaving / kStep * kStep;
+  if (CanFoldAndWrite<T>(whole, *expected, pending)) {
+    PendingWrite part = After<T>(whole, *pending);
+    WritePending<T>(leaving - whole, &part);
+    pending->label_out = part.label_out;
+    const StepSum<Compute<T>> before = sum;
+    bool is_plain = true;
+    const auto fold_and_write = [&](int64_t begin, int64_t end) {
+      is_plain &= FoldAndWrite(x + begin, end - begin, label - begin, scaling, staged + begin, sum, pending) ==
+                  Expected::kPlain;
+    };
+    const auto fold = [&](int64_t begin, int64_t end) {
+      is_plain &= FoldPlainly<true>(x + begin, end - begin, label - begin, PlainExp<T, Scaling>(scaling),
+                                    staged + begin, sum) == Expected::kPlain;
+    };
+    int64_t begin = 0;
+    const int64_t mark = PendingLabel<T>(whole, *pending);
+    if (mark >= 0) {
+      const int64_t step = mark / kStep * kStep;
+      begin = step + kStep;
+      fold_and_write(0, step);
+      WritePending<T>(kStep, pending);
+      fold(step, begin);
+    }
+    // A cut step of logits needs no call of its own where masks cut it.
+    const int64_t end = HWY_CAP_GE512 && n - whole < kStep ? n : whole;
+    fold_and_write(begin, end);
+    if (end < n) fold(end, n);
+    *pending = After<T>(leaving - whole, *pending);
+    if (is_plain) return true;
+    sum = before;
+    *expected = Expected::kMasked;
+  } else if (pending != nullptr) {
+    WritePending<T>(n, pending);
+  }
+  return FoldPlainOrMasked<true>(x, n, false, label, scaling, staged, sum, expected);
 }
 
 // What CarefulExp makes of the lowest exponent is less.
@@ -217,14 +262,12 @@ int64_t FoldSliceOf(const Slice& slice, const Scaling& scaling, RowState* states
     const int64_t label = slice.label - first;
     C* const staged = static_cast<C*>(slice.stage) + (slice.keeps_stage ? first : 0);
     bool is_plain = false;
-    if (!slice.keeps_stage) {
-      is_plain = !is_masked && FoldPlainOrMasked<false>(from, n, false, label, scaling, staged, plain, &expected);
+    if (is_masked) {
+      if (slice.keeps_stage && pending != nullptr) WritePending<T>(n, pending);
+    } else if (slice.keeps_stage) {
+      is_plain = FoldOverPending(from, n, label, scaling, staged, plain, &expected, pending);
     } else {
-      // What is pending may lie where this chunk goes: as many elements leave first, unless all leave meanwhile.
-      const bool has_pending = pending != nullptr && pending->left > 0;
-      const bool leaves_meanwhile = n % kStep == 0 && CanFoldAndWrite<T>(n, expected, pending);
-      if (has_pending && !leaves_meanwhile) WritePending<T>(n, pending);
-      is_plain = !is_masked && FoldWhilePending(from, n, false, label, scaling, staged, plain, &expected, pending);
+      is_plain = FoldPlainOrMasked<false>(from, n, false, label, scaling, staged, plain, &expected);
     }
     has_masked |= is_plain && expected == Expected::kMasked;
     if (HWY_UNLIKELY(!is_plain)) fold_carefully(first);

@@ -156,7 +156,6 @@ void PairRows(const Tile& tile, double slope, double* loss, const GradientTile* 
   } else {
     for (int64_t r = 0; r < tile.rows; ++r) Map(stage + 2 * r, 2, Itself(), to + r * out->stride);
   }
-  if (out->stream) hwy::FlushStream();
 }
 
 }  // namespace HWY_NAMESPACE

@@ -32,11 +32,25 @@ struct Times {
   C offset;
 };
 
+// The same, but for one element.
+template <class C>
+struct TimesBut {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    const auto is_element = hn::Eq(hn::Iota(d, C(0)), hn::Set(d, static_cast<C>(element - i)));
+    return hn::IfThenElse(is_element, hn::Set(d, value), times(d, x, i));
+  }
+
+  Times<C> times;
+  int64_t element;  // its index: not far from those that are asked for
+  C value;
+};
+
 // x * factor for x >= 0 and 0 < |factor| < 1, normal numbers or 0, with the bits of Times (without fused multiply-add
-// subnormal results are rounded twice), but without an operation
-// that has a subnormal operand or result: each costs more than a hundred cycles. factor is m 2^-k, m in [1, 2). Where x
-// m makes a normal number, k is taken from its exponent; where it does not, adding the least x m that would rounds it
-// to as many digits as a subnormal number has, and leaves these in the low bits.
+// subnormal results are rounded twice), but without an operation that has a subnormal operand or result: each costs
+// more than a hundred cycles. factor is m 2^-k, m in [1, 2). Where x m makes a normal number, k is taken from its
+// exponent; where it does not, adding the least x m that would rounds it to as many digits as a subnormal number has,
+// and leaves these in the low bits.
 template <class C>
 struct SmallTimes {
   using Bits = hwy::MakeUnsigned<C>;
