@@ -239,6 +239,19 @@ using SignedSum = std::conditional_t<sizeof(C) == sizeof(float), WidenedSum, Dou
 template <class C>
 constexpr int64_t kExtremes = std::min<int64_t>(kStepVectors<C>, 4);
 
+// of(of(of(0, 1), 2), 3) of such vectors.
+template <class C, class Of>
+HWY_INLINE hn::Vec<Tag<C>> FoldExtremes(const hn::Vec<Tag<C>>* vectors, const Of& of) {
+  auto folded = vectors[0];
+  for (int64_t i = 1; i < kExtremes<C>; ++i) folded = of(folded, vectors[i]);
+  return folded;
+}
+
+template <class C>
+HWY_INLINE hn::Vec<Tag<C>> MaxOfAll(const hn::Vec<Tag<C>>* vectors) {
+  return FoldExtremes<C>(vectors, [](auto a, auto b) XENT_LAMBDA { return hn::Max(a, b); });
+}
+
 // The largest element, and whether any is NaN or +inf.
 template <class C>
 class MaxAccumulator {
@@ -265,9 +278,7 @@ class MaxAccumulator {
   HWY_INLINE C Finish() const {
     const Tag<C> d;
     if (!hn::AllTrue(d, hn::Lt(bad_, hn::Set(d, -kIdentity)))) return std::numeric_limits<C>::quiet_NaN();
-    auto max = max_[0];
-    for (int64_t i = 1; i < kExtremes<C>; ++i) max = hn::Max(max, max_[i]);
-    return hn::GetLane(hn::MaxOfLanes(d, max));
+    return hn::GetLane(hn::MaxOfLanes(d, MaxOfAll<C>(max_)));
   }
 
  private:
@@ -300,25 +311,17 @@ class ExtremesAccumulator {
 
   // By lane.
   HWY_INLINE hn::Vec<Tag<C>> Max() const {
-    const auto max = MaxOfAll();
+    const auto max = MaxOfAll<C>(max_);
     return hn::IfThenZeroElse(hn::Lt(max, least_), max);
   }
   HWY_INLINE hn::Vec<Tag<C>> Min() const {
-    auto min = min_[0];
-    for (int64_t i = 1; i < kExtremes<C>; ++i) min = hn::Min(min, min_[i]);
-    return min;
+    return FoldExtremes<C>(min_, [](auto a, auto b) XENT_LAMBDA { return hn::Min(a, b); });
   }
 
   // Whether nothing is not masked, NaN apart.
-  HWY_INLINE bool AreMasked() const { return hn::AllTrue(Tag<C>(), hn::Lt(MaxOfAll(), least_)); }
+  HWY_INLINE bool AreMasked() const { return hn::AllTrue(Tag<C>(), hn::Lt(MaxOfAll<C>(max_), least_)); }
 
  private:
-  HWY_INLINE hn::Vec<Tag<C>> MaxOfAll() const {
-    auto max = max_[0];
-    for (int64_t i = 1; i < kExtremes<C>; ++i) max = hn::Max(max, max_[i]);
-    return max;
-  }
-
   hn::Vec<Tag<C>> max_[kExtremes<C>];
   hn::Vec<Tag<C>> min_[kExtremes<C>];
   hn::Vec<Tag<C>> least_;
