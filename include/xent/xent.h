@@ -1,7 +1,8 @@
 /* xent: cross-entropy on the CPU. This file is the whole C ABI and its manual (C99, ASCII).
  *
  * Start with xent_softmax_cross_entropy: it takes logits and labels and writes whichever of loss, log-sum-exp and
- * gradient you ask for. Before it stand the types it needs, from simple to advanced. After it, at the end, stands
+ * gradient you ask for. Before it stand the types it needs, from simple to advanced. After it: classes that come in
+ * slices, softmax and log-sum-exp themselves, binary losses, information measures, losses of given probabilities, and
  * xent_map: exp, log, sigmoid and others of whole arrays.
  *
  *     double loss;
@@ -56,7 +57,7 @@ enum {
   XENT_SIZE_OVERFLOW = 4,    /* rows * classes * size does not fit the address space */
   XENT_UNSUPPORTED = 5,      /* a combination that this version does not offer */
   XENT_VERSION_MISMATCH = 6, /* struct_size belongs to another version of this header */
-  XENT_OUT_OF_MEMORY = 7,    /* reserved: calls go without the scratch memory that they cannot have */
+  XENT_OUT_OF_MEMORY = 7,    /* ensemble and joint measures; other calls go without scratch memory if there is none */
   XENT_EMPTY_MEAN = 8,       /* a mean over no rows, with XENT_EMPTY_MEAN_ERROR */
   XENT_RUNNER_FAILED = 9     /* the caller's runner did not run every task once; outputs are undefined */
 };
@@ -297,8 +298,9 @@ enum {
 typedef int32_t xent_masked_row;
 enum {
   XENT_MASKED_ROW_NAN = 0, /* loss, lse and gradient are NaN */
-  XENT_MASKED_ROW_ZERO = 1 /* loss, gradient and probabilities are 0, lse and log-probabilities of all classes -inf. The
-                              row counts: row_mask or ignore_index leave it out of a mean */
+  XENT_MASKED_ROW_ZERO = 1 /* loss, gradient, probabilities and entropy are 0, lse and what xent_log_softmax writes -inf;
+                              the log-probability of a label or token is 0, as the loss is. The row counts: row_mask
+                              or ignore_index leave it out of a mean */
 };
 
 /* Where label smoothing puts its share eps. */
@@ -316,7 +318,8 @@ typedef struct xent_row_state {
 
 /* --------------------------------------------------- softmax cross-entropy */
 
-/* Arrays with one element per row or class are float for f32, bf16 and f16 logits, double for f64 logits. */
+/* Arrays with one element per row or class are float for f32, bf16 and f16 logits, double for f64 logits. What they hold
+ * is not checked: negative weights multiply as they are. */
 typedef struct xent_softmax_options {
   int32_t struct_size; /* sizeof(xent_softmax_options) */
   xent_reduction reduction;
@@ -332,8 +335,8 @@ typedef struct xent_softmax_options {
                                          options: the forward pass is skipped at no loss of accuracy, where the options
                                          allow it. NULL: none */
   const void* lse; /* the log-sum-exp of each row, from anywhere: the gradient's normaliser is taken from it, and only
-                      the gradient and the counts may be asked for. Labels only, with scale 1, weights and upstream
-                      factors.
+                      the gradient and the counts may be asked for. Labels only, with scale 1; besides, weights and
+                      upstream factors may be set.
                       Elements have an error of (4 + |lse|) ULP; an lse far from the row's own means nothing.
                       NULL: none. Not with row_state */
   xent_denominator denominator;
@@ -421,8 +424,8 @@ typedef struct xent_softmax_outputs {
   double* denominator;       /* what a mean divides by */
   int64_t* counted;          /* rows that are not ignored */
   int64_t* ignored;          /* rows that are */
-  void* row_loss;            /* loss of each row, 0 for ignored rows */
-  void* lse;                 /* log(sum_j exp(z_j)) of each row, 0 for ignored rows */
+  void* row_loss;            /* loss of each row, 0 for rows that are not read */
+  void* lse;                 /* log(sum_j exp(z_j)) of each row, likewise */
   void* gradient;            /* d(objective) / d(logits); may be logits.data itself with equal strides and dtype */
   int64_t gradient_outer_stride; /* all three 0: as the logits */
   int64_t gradient_class_stride;
@@ -938,7 +941,7 @@ static inline xent_ensemble_outputs xent_ensemble_outputs_none(void) {
 /* The three measures of each row. The samples are the `outer` dimension of xent_logits, at least 1; rows are `inner`.
  * options.p_given says what they are (default: probabilities), base, scale, reduction, upstream, row_upstream and threads
  * as for xent_information; q_given and beta are disregarded.
- * Errors as xent_information. Reads: samples, up to four times. Writes: what is not NULL in outputs.
+ * Reads: samples, up to four times. Writes: what is not NULL in outputs.
  * Aliases: gradient may be exactly the samples' memory. Threads: up to num_threads, or the caller's runner.
  * Errors: XENT_INVALID_ARGUMENT, XENT_OVERLAP, XENT_SIZE_OVERFLOW, XENT_VERSION_MISMATCH, XENT_OUT_OF_MEMORY,
  *   XENT_RUNNER_FAILED. options may be NULL (the defaults). Since: 0.1 */

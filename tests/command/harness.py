@@ -39,10 +39,11 @@ class CommandCase(unittest.TestCase):
         return subprocess.run([COMMAND, *map(str, arguments)], cwd=self.folder, env={**clean, **(environment or {})},
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
 
-    def text(self, *arguments, **options):
-        """Standard output of a run that succeeds and has nothing to say on standard error."""
+    def text(self, *arguments, explains="", **options):
+        """Standard output of a run that succeeds and has nothing to say on standard error but a sentence like `explains`."""
         result = self.run_command(*arguments, **options)
-        self.assertEqual((result.returncode, result.stderr), (0, ""), arguments)
+        self.assertEqual(result.returncode, 0, (arguments, result.stderr))
+        self.assertRegex(result.stderr, rf"\Axent: {explains}[^\n]*\n\Z" if explains else r"\A\Z", arguments)
         return result.stdout
 
     def json(self, *arguments, **options):

@@ -49,8 +49,8 @@ class Information(CommandCase):
             for name in ("entropy", "cross-entropy", "kl", "js"):
                 files = ["p.npy"] if name == "entropy" else ["p.npy", "q.npy"]
                 out = f"{form}-{name}.npy"
-                run = self.json("information", name, *files, "--given", form, "--axis", 1, "--base", 2, "--beta", "0.25",
-                                "--rows", out)
+                beta = ["--beta", "0.25"] if name == "js" else []
+                run = self.json("information", name, *files, "--given", form, "--axis", 1, "--base", 2, *beta, "--rows", out)
                 expected = measure(name, lp, lq, 0.25) / np.log(np.longdouble(2))
                 np.testing.assert_allclose(self.load(out), expected.astype(float), rtol=1e-13)
                 np.testing.assert_allclose(run["value"], float(expected.mean()), rtol=1e-13)
@@ -97,6 +97,13 @@ class Information(CommandCase):
         lines = self.text("information", "joint", "t.npy").splitlines()
         self.assertEqual([line.split()[0] for line in lines], list(expected))
 
+    def test_numbers_that_are_none_are_explained(self):
+        self.save("p.npy", np.array([[0.5, -0.5, 1.0]]))
+        for measure in ("entropy", "joint", "ensemble"):
+            result = self.run_command("information", measure, "p.npy")
+            self.assertEqual(result.returncode, 0)
+            self.assertRegex(result.stderr, r"\Axent: the [a-z ]+ is (NaN|-Infinity): .*negative.*\n\Z")
+
     def test_refusals(self):
         self.save("p.npy", np.full((2, 3), 1 / 3))
         self.save("other.npy", np.full((2, 4), 1 / 4))
@@ -108,7 +115,13 @@ class Information(CommandCase):
         refuse(2, ["information", "entropy", "p.npy", "--given", "odds"], "--given", '"odds"')
         refuse(2, ["information", "joint", "p.npy", "--rows", "r.npy"], "--rows")
         refuse(1, ["information", "joint", "cube.npy"], "3 dimensions")
-        refuse(1, ["information", "kl", "p.npy", "other.npy"], "Q has the shape", "that of P")
+        refuse(1, ["information", "kl", "p.npy", "other.npy"], 'Q "other.npy" has the shape', "that of P")
+        refuse(2, ["information", "entropy", "p.npy", "--scale", "2"], "--scale", "logits")
+        refuse(2, ["information", "entropy", "p.npy", "--q-given", "logits"], "--q-given", "alone")
+        refuse(2, ["information", "kl", "p.npy", "p.npy", "--beta", "0.2"], "--beta", "js")
+        self.save("counts.npy", np.ones((2, 3), "i8"))
+        refuse(1, ["information", "joint", "counts.npy"], "counts must be f2, f4 or f8")
+        refuse(1, ["information", "entropy", "counts.npy"], "probabilities must be f2, f4 or f8")
         for flag, value in (("--base", "1"), ("--base", "x"), ("--beta", "2"), ("--scale", "0"), ("--axis", "99")):
             refuse(2, ["information", "entropy", "p.npy", f"{flag}={value}"], flag, f'"{value}"')
 

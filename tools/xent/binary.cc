@@ -2,7 +2,6 @@
 // for.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -88,8 +87,8 @@ BinaryResult Compute(const BinaryOptions& options, const Logits& inputs, const x
     throw RunError(fmt::format("the loss cannot be computed ({}): {}", xent_status_name(status), xent_last_error()));
   }
   files.Commit();
-  if (std::isnan(result.loss) && result.outside == 0) {
-    fmt::print(stderr, "xent: the loss is NaN: some number is, or a target that counts is not in [0, 1]\n");
+  if (result.outside == 0) {
+    ExplainBadNumber("the loss", result.loss, "some number is NaN, or a target that counts is not in [0, 1]");
   }
   return result;
 }

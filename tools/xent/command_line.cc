@@ -67,8 +67,8 @@ int32_t ParseName(const std::string& flag, const std::string& text, const std::v
 double ParsePositive(const std::string& flag, const std::string& text) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || end != text.c_str() + text.size() || !std::isfinite(value) || !(value > 0)) {
-    throw UsageError(fmt::format("{} is \"{}\"; it must be a finite number above 0", flag, text));
+  if (text.empty() || end != text.c_str() + text.size() || !std::isnormal(value) || value < 0) {
+    throw UsageError(fmt::format("{} is \"{}\"; it must be a finite number above 0 (no subnormal one)", flag, text));
   }
   return value;
 }
@@ -266,7 +266,7 @@ void AddBinary(CLI::App* app, CommandLine* line) {
 }
 
 void ParseBase(const std::string& text, double* base) {
-  *base = text == "e" ? 0 : ParseNumber("--base", text, 0, kMost);
+  *base = text == "e" ? 0 : ParseNumber("--base", text, -kMost, kMost);
   if (text == "e" || *base > 1) return;
   throw UsageError(fmt::format("--base is \"{}\"; it must be e or a number above 1", text));
 }

@@ -45,7 +45,9 @@ void PrintObject() {
 const char kInfoHelp[] =
     "JSON keys: version, build, isa (the instruction set in use), threads, and isas: the compiled instruction sets,\n"
     "best first, each with name and supported.\n"
-    "XENT_MAX_ISA=NAME caps the instruction set, XENT_NUM_THREADS=N the threads, of every command.";
+    "XENT_MAX_ISA=NAME caps the instruction set (a name that is none caps nothing), XENT_NUM_THREADS=N the threads, of "
+    "every\n"
+    "command, unless --isa and --threads say otherwise.";
 
 void RunInfo(bool json) { json ? PrintObject() : PrintText(); }
 

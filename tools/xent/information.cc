@@ -33,6 +33,12 @@ xent_distribution ParseGiven(const char* flag, const std::string& name) {
   throw UsageError(fmt::format("{} is \"{}\"; it must be probabilities, logs or logits", flag, name));
 }
 
+constexpr char kBadValue[] = "some probability is negative, infinite or NaN (--given logits takes logits)";
+
+const char* NameOf(xent_distribution given) {
+  return given == XENT_PROBABILITIES ? "probabilities" : given == XENT_LOGITS ? "logits" : "logarithms";
+}
+
 void Require(xent_status status) {
   if (status == XENT_OK) return;
   throw RunError(fmt::format("it cannot be computed ({}): {}", xent_status_name(status), xent_last_error()));
@@ -55,16 +61,23 @@ void RunMeasure(const InformationOptions& options, bool json) {
     throw UsageError(measure == XENT_ENTROPY ? "Q is given; entropy is of P alone"
                                              : fmt::format("Q is missing; {} is of P and Q", options.measure));
   }
-  if (options.q_gradient.has_value() && measure == XENT_ENTROPY) {
-    throw UsageError("--q-gradient is given; entropy is of P alone");
-  }
+  const auto refuse = [](const char* flag, bool is_given, const char* why) {
+    if (is_given) throw UsageError(fmt::format("{} is given; {}", flag, why));
+  };
+  const xent_information_options defaults = xent_information_options_default();
+  refuse("--q-gradient", options.q_gradient.has_value() && measure == XENT_ENTROPY, "entropy is of P alone");
+  refuse("--q-given", options.q_given.has_value() && measure == XENT_ENTROPY, "entropy is of P alone");
+  refuse("--beta", settings.beta != defaults.beta && measure != XENT_JENSEN_SHANNON, "it is a weight of js");
+  const bool has_logits =
+      settings.p_given == XENT_LOGITS || (measure != XENT_ENTROPY && settings.q_given == XENT_LOGITS);
+  refuse("--scale", settings.scale != defaults.scale && !has_logits, "it multiplies logits (--given logits)");
   CapIsa(options.isa);
-  const Logits p(options.p, false, options.axis, "P");
+  const Logits p(options.p, false, options.axis, "P", NameOf(settings.p_given));
   std::optional<Logits> q;
-  if (options.q.has_value()) q.emplace(*options.q, false, options.axis, "Q");
+  if (options.q.has_value()) q.emplace(*options.q, false, options.axis, "Q", NameOf(settings.q_given));
   if (q.has_value() && q->shape() != p.shape()) {
-    throw RunError(
-        fmt::format("Q has the shape {}; it must have that of P, {}", ShapeText(q->shape()), ShapeText(p.shape())));
+    throw RunError(fmt::format("Q \"{}\" has the shape {}; it must have that of P, {}", *options.q,
+                               ShapeText(q->shape()), ShapeText(p.shape())));
   }
   OutputFiles files;
   xent_information_outputs out = xent_information_outputs_none();
@@ -78,6 +91,7 @@ void RunMeasure(const InformationOptions& options, bool json) {
   const xent_logits q_view = q.has_value() ? q->View() : p_view;
   Require(xent_information(measure, &p_view, q.has_value() ? &q_view : nullptr, &settings, &out));
   files.Commit();
+  ExplainBadNumber("the value", total, kBadValue);
   const std::string base = settings.base == 0 ? "e" : fmt::format("{:g}", settings.base);
   if (json) {
     JsonObject object;
@@ -134,6 +148,7 @@ void RunEnsemble(const InformationOptions& options, bool json) {
   }
   Require(xent_ensemble_information(&rows, &settings, &out));
   files.Commit();
+  ExplainBadNumber("the predictive entropy", totals[XENT_PREDICTIVE_ENTROPY - 1], kBadValue);
   const std::pair<const char*, double> all[] = {{"predictive_entropy", totals[XENT_PREDICTIVE_ENTROPY - 1]},
                                                 {"expected_entropy", totals[XENT_EXPECTED_ENTROPY - 1]},
                                                 {"mutual_information", totals[XENT_ENSEMBLE_INFORMATION - 1]}};
@@ -160,7 +175,7 @@ void RunJoint(const InformationOptions& options, bool json) {
   refuse("--q-given", options.q_given.has_value());
   refuse("--given", options.p_given != "probabilities");
   CapIsa(options.isa);
-  const Logits p(options.p, false, -1, "P");
+  const Logits p(options.p, false, -1, "P", "counts");
   if (p.shape().size() != 2) {
     throw RunError(fmt::format("P \"{}\" has {} dimensions; a joint table has 2", options.p, p.shape().size()));
   }
@@ -173,6 +188,8 @@ void RunJoint(const InformationOptions& options, bool json) {
   double values[5], of_turned[5];
   Require(xent_joint_information(&table, options.settings.base, values, 0, nullptr));
   Require(xent_joint_information(&turned, options.settings.base, of_turned, 0, nullptr));
+  ExplainBadNumber("the joint entropy", values[XENT_JOINT_ENTROPY - 1],
+                   "some cell is negative, infinite or NaN, or all are 0");
   const std::pair<const char*, double> all[] = {{"joint_entropy", values[XENT_JOINT_ENTROPY - 1]},
                                                 {"row_entropy", values[XENT_ROW_ENTROPY - 1]},
                                                 {"column_entropy", values[XENT_COLUMN_ENTROPY - 1]},
@@ -195,7 +212,8 @@ const char kInformationHelp[] =
     "Shannon. P and Q: f2, f4 or f8, C order, the same shape, one distribution for each place of the other axes. Rows "
     "of\n"
     "probabilities are taken as they are, whatever they sum to; a negative one makes its row NaN (entropy: -inf).\n"
-    "joint: P is a table of counts or probabilities, of any sum; entropies of both sides, of each given the other\n"
+    "joint: P is a table of counts or probabilities (f2, f4 or f8), of any sum; entropies of both sides, of each given "
+    "the other\n"
     "(columns_given_rows is H(column given row)), and the mutual information.\n"
     "ensemble: P holds samples on its first axis; the entropy of their mean (predictive), the mean of their entropies\n"
     "(expected), and the difference, which --rows writes.\n"

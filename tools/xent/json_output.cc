@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 namespace xent_command {
@@ -17,6 +18,11 @@ std::string NumberText(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
   return fmt::format("{}", value);
+}
+
+void ExplainBadNumber(const char* result, double value, const char* causes) {
+  if (!std::isnan(value) && value != -std::numeric_limits<double>::infinity()) return;
+  fmt::print(stderr, "xent: {} is {}: {}\n", result, NumberText(value), causes);
 }
 
 JsonObject::JsonObject() : content_(std::make_unique<Content>()) {}

@@ -14,6 +14,9 @@ namespace xent_command {
 // A number as text, for output without --json: the same digits and the same strings.
 std::string NumberText(double value);
 
+// Says on standard error what may be the cause if a result, "the loss", is NaN or -infinity: no good input makes these.
+void ExplainBadNumber(const char* result, double value, const char* causes);
+
 // Keys in the order in which they are set.
 class JsonObject {
  public:

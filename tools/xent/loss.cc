@@ -123,6 +123,11 @@ LossResult Compute(const LossOptions& options, const Logits& logits, const xent_
     throw RunError(fmt::format("the loss cannot be computed ({}): {}", xent_status_name(status), xent_last_error()));
   }
   files.Commit();
+  const char* const causes = result.counted == 0
+                                 ? "it is a mean, and no row counts"
+                                 : "some logit is NaN or +inf, a row holds nothing but -inf, a target is "
+                                   "negative or NaN, or the weights add up to 0";
+  ExplainBadNumber("the loss", result.loss, causes);
   return result;
 }
 

@@ -55,8 +55,8 @@ xent_dtype LabelsType(const NpyArray& array) {
 
 }  // namespace
 
-Logits::Logits(const std::string& path, bool bf16, int64_t axis, const char* argument)
-    : array_(argument, path), dtype_(FloatType(array_, bf16, "logits")), axis_(0) {
+Logits::Logits(const std::string& path, bool bf16, int64_t axis, const char* argument, const char* what)
+    : array_(argument, path), dtype_(FloatType(array_, bf16, what)), axis_(0) {
   const int64_t rank = static_cast<int64_t>(shape().size());
   if (rank == 0)
     throw RunError(array_.subject() + " has 0 dimensions; it must have 1 or more, one of them the classes");

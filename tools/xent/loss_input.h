@@ -18,8 +18,9 @@ std::string ShapeText(const std::vector<int64_t>& shape);
 class Logits {
  public:
   // The classes are on `axis`, counted from the end if it is negative. With `bf16`, words of two bytes are bfloat16;
-  // nothing else is taken then.
-  Logits(const std::string& path, bool bf16, int64_t axis, const char* argument = "LOGITS");
+  // nothing else is taken then. Messages call the file `argument`, and its elements `what`.
+  Logits(const std::string& path, bool bf16, int64_t axis, const char* argument = "LOGITS",
+         const char* what = "logits");
 
   int64_t rows() const { return outer_ * inner_; }
   int64_t classes() const { return array_.header().shape[axis_]; }
