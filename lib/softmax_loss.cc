@@ -78,7 +78,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
     tile_units_ = plain_units_ = 1;
   }
   const bool in_place = task.outputs.gradient == x.data;
-  stream_ = !in_place && GoesPastCache(x.rows * x.classes * x.ElementBytes());
+  stream_ = task.outputs.gradient != nullptr && !in_place && GoesPastCache(x.rows * x.classes * x.ElementBytes());
 }
 
 bool Softmax::Run() const {
@@ -138,7 +138,7 @@ __attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Ca
   for (int64_t from = 0; from < count; from += most) {
     const int64_t n = std::min(most, count - from);
     if (may_be_plain_ && n < count && RunPlain(first + from, n, before, totals)) continue;
-    if (staged_) kernels_.finish_write(&before->row);  // it lies in the same scratch memory
+    if (staged_ && before->row.left > 0) kernels_.finish_write(&before->row);  // it lies in the same scratch memory
     // Longer rows keep exponentials in the scratch memory.
     Stage* const stage = staged_ ? static_cast<Stage*>(ThreadScratch(sizeof(Stage))) : nullptr;
     if (stage != nullptr) {

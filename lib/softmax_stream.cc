@@ -70,7 +70,7 @@ class Stream {
     if (options.z_loss != 0.0 || out.lse != nullptr) {
       FindLse(whole_.logits, 1.0, RowKernels{kernels_, doubles_, math_}, rows);
     }
-    FindRest(true, rows);
+    FindRest(whole_.logits.IsDouble(), rows);
     FindProbability(rows);
     std::copy(rows->gap, rows->gap + rows->count, rows->mark_gap);
     TargetLabels(whole_, rows);

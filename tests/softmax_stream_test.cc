@@ -111,6 +111,21 @@ TEST(SoftmaxStream, WholePiecesHaveTheBitsOfWholeRows) {
   });
 }
 
+// The label's element is nearly the slope there, halfway between two floats: a quotient rounded otherwise would show.
+TEST(SoftmaxStream, LabelsThatTrailFarHaveTheBitsOfWholeRows) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    Problem problem(dtype, 50, 4000);
+    problem.Fill("normal", 3);
+    for (int64_t r = 0; r < problem.rows; ++r) problem.Set(r, problem.labels[static_cast<size_t>(r)], -60.0);
+    problem.options.reduction = XENT_REDUCTION_SUM;
+    problem.options.upstream = 1.0 + 3 * 0x1p-24;
+    const Results whole = MustRun(problem);
+    const Streamed streamed = Stream(problem, {0, problem.classes}, 1);
+    EXPECT_TRUE(Same(streamed.row_loss, whole.row_loss));
+    EXPECT_TRUE(Same(streamed.gradient, whole.gradient));
+  });
+}
+
 // Few or many classes, slices of any length, shards of several slices.
 TEST(SoftmaxStream, AnySlicesAreWithinTheBounds) {
   ForEveryIsaAndType([](xent_dtype dtype) {

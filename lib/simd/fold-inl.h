@@ -158,23 +158,20 @@ bool FoldWhilePending(const T* x, int64_t n, bool is_whole, int64_t label, const
 }
 
 // FoldPlainOrMasked of a chunk that is kept where as many elements may be pending, which leave before it takes their
-// place: a part of a step first of all, whole steps meanwhile, but for the label's, which leaves by itself.
+// place: whole steps meanwhile, but for the label's, which leaves by itself, as what is less than a step does.
 template <class T, class Scaling>
 bool FoldOverPending(const T* x, int64_t n, int64_t label, const Scaling& scaling, Compute<T>* staged,
                      StepSum<Compute<T>>& sum, Expected* expected, PendingWrite* pending) {
-  const int64_t leaving = pending == nullptr ? 0 : std::min(n, pending->left);
-  const int64_t whole = leaving / kStep * kStep;
+  const int64_t whole = pending == nullptr ? 0 : std::min(n, pending->left) / kStep * kStep;
   if (CanFoldAndWrite<T>(whole, *expected, pending)) {
-    PendingWrite part = After<T>(whole, *pending);
-    WritePending<T>(leaving - whole, &part);
-    pending->label_out = part.label_out;
     const StepSum<Compute<T>> before = sum;
     bool is_plain = true;
-    const auto fold_and_write = [&](int64_t begin, int64_t end) {
+    const auto together = [&](int64_t begin, int64_t end) {
       is_plain &= FoldAndWrite(x + begin, end - begin, label - begin, scaling, staged + begin, sum, pending) ==
                   Expected::kPlain;
     };
-    const auto fold = [&](int64_t begin, int64_t end) {
+    const auto apart = [&](int64_t begin, int64_t end) {
+      WritePending<T>(end - begin, pending);
       is_plain &= FoldPlainly<true>(x + begin, end - begin, label - begin, PlainExp<T, Scaling>(scaling),
                                     staged + begin, sum) == Expected::kPlain;
     };
@@ -183,15 +180,11 @@ bool FoldOverPending(const T* x, int64_t n, int64_t label, const Scaling& scalin
     if (mark >= 0) {
       const int64_t step = mark / kStep * kStep;
       begin = step + kStep;
-      fold_and_write(0, step);
-      WritePending<T>(kStep, pending);
-      fold(step, begin);
+      together(0, step);
+      apart(step, begin);
     }
-    // A cut step of logits needs no call of its own where masks cut it.
-    const int64_t end = HWY_CAP_GE512 && n - whole < kStep ? n : whole;
-    fold_and_write(begin, end);
-    if (end < n) fold(end, n);
-    *pending = After<T>(leaving - whole, *pending);
+    together(begin, whole);
+    if (whole < n) apart(whole, n);
     if (is_plain) return true;
     sum = before;
     *expected = Expected::kMasked;

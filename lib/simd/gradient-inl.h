@@ -383,12 +383,16 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
     return;
   }
   // What shares a line with the next row is written to the cache, which has to have the line first.
-  if (stream) __builtin_prefetch(to + slice.classes - 1, 1);
+  if (stream && ElementsToAlignment(to + slice.classes) != 0) __builtin_prefetch(to + slice.classes - 1, 1);
   // Up to the first aligned element now, so that the rest can bypass the cache.
   const int64_t head = std::min(slice.classes, stream ? ElementsToAlignment(to) : 0);
   const C* const staged = static_cast<const C*>(slice.stage);
   const Times<C> gradient = {factor, static_cast<C>(grad.offset)};
   Map(staged, head, gradient, to);
+  if (has_label && slice.label < head) {
+    NarrowOne(grad.label_value, to + slice.label);
+    pending->label_out = nullptr;
+  }
   pending->stage = staged + head;
   pending->out = to + head;
   pending->left = slice.classes - head;
