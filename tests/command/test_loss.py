@@ -227,6 +227,9 @@ class Files(CommandCase):
         self.text("loss", "x.npy", "y.npy", "--row-loss", "row.npy")
         mode = [os.stat(self.path(name)).st_mode for name in ("x.npy", "row.npy")]
         self.assertEqual(mode[0], mode[1])
+        os.chmod(self.path("row.npy"), 0o600)
+        self.text("loss", "x.npy", "y.npy", "--row-loss", "row.npy")
+        self.assertEqual(os.stat(self.path("row.npy")).st_mode & 0o777, 0o600)
 
     def test_an_interrupted_run_leaves_nothing_behind(self):
         rows, classes = 6000, 4000

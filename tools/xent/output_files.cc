@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -146,6 +147,8 @@ void* OutputFiles::Add(const NamedPath& output, char kind, int64_t size, const s
   files_.reserve(files_.size() + 1);
   const SignalsWait wait;
   file.descriptor = CreateTemporary(file.subject, path.parent_path(), &file.temporary);
+  // The file that it replaces may be private.
+  if (fs::exists(status)) fchmod(file.descriptor, static_cast<mode_t>(status.permissions() & fs::perms::mask));
   Remember(files_.size(), file.temporary);
   files_.push_back(std::move(file));
   return files_.back().elements.get();
