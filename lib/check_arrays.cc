@@ -8,9 +8,9 @@
 namespace xent {
 namespace {
 
-// Elements from the first to the last of a matrix.
+// Elements from the first to the last of a matrix. The rows that slices are of have no data, and any number of classes.
 int64_t ElementsSpanned(const Matrix& x) {
-  if (x.rows == 0 || x.classes == 0) return 0;
+  if (x.data == nullptr || x.rows == 0 || x.classes == 0) return 0;
   const int64_t outer = x.rows / x.inner;
   return 1 + (outer - 1) * x.outer_stride + (x.inner - 1) * x.inner_stride + (x.classes - 1) * x.class_stride;
 }

@@ -176,7 +176,9 @@ Extents InputsOf(const char* name, const SoftmaxTask& task) {
   all.Add("targets.weights", task.targets.weights, row * task.targets.per_row);
   all.Add("options.row_state", options.row_state, x.rows * static_cast<int64_t>(sizeof(xent_row_state)));
   all.Add("options.lse", options.lse, row);
-  all.Add("options.class_weight", options.class_weight, x.classes * real);
+  // How many classes there are is not known while slices are pushed.
+  const int64_t classes = x.classes <= kMaxBytes / real ? x.classes : 0;
+  all.Add("options.class_weight", options.class_weight, classes * real);
   all.Add("options.row_weight", options.row_weight, row);
   all.Add("options.row_mask", options.row_mask, x.rows);
   all.Add("options.row_upstream", options.row_upstream, row);
