@@ -35,6 +35,10 @@ xent_distribution ParseGiven(const char* flag, const std::string& name) {
 
 constexpr char kBadValue[] = "some probability is negative, infinite or NaN (--given logits takes logits)";
 
+void Refuse(const char* flag, bool is_given, const char* why) {
+  if (is_given) throw UsageError(fmt::format("{} is given; {}", flag, why));
+}
+
 const char* NameOf(xent_distribution given) {
   return given == XENT_PROBABILITIES ? "probabilities" : given == XENT_LOGITS ? "logits" : "logarithms";
 }
@@ -61,16 +65,13 @@ void RunMeasure(const InformationOptions& options, bool json) {
     throw UsageError(measure == XENT_ENTROPY ? "Q is given; entropy is of P alone"
                                              : fmt::format("Q is missing; {} is of P and Q", options.measure));
   }
-  const auto refuse = [](const char* flag, bool is_given, const char* why) {
-    if (is_given) throw UsageError(fmt::format("{} is given; {}", flag, why));
-  };
   const xent_information_options defaults = xent_information_options_default();
-  refuse("--q-gradient", options.q_gradient.has_value() && measure == XENT_ENTROPY, "entropy is of P alone");
-  refuse("--q-given", options.q_given.has_value() && measure == XENT_ENTROPY, "entropy is of P alone");
-  refuse("--beta", settings.beta != defaults.beta && measure != XENT_JENSEN_SHANNON, "it is a weight of js");
+  Refuse("--q-gradient", options.q_gradient.has_value() && measure == XENT_ENTROPY, "entropy is of P alone");
+  Refuse("--q-given", options.q_given.has_value() && measure == XENT_ENTROPY, "entropy is of P alone");
+  Refuse("--beta", settings.beta != defaults.beta && measure != XENT_JENSEN_SHANNON, "it is a weight of js");
   const bool has_logits =
       settings.p_given == XENT_LOGITS || (measure != XENT_ENTROPY && settings.q_given == XENT_LOGITS);
-  refuse("--scale", settings.scale != defaults.scale && !has_logits, "it multiplies logits (--given logits)");
+  Refuse("--scale", settings.scale != defaults.scale && !has_logits, "it multiplies logits (--given logits)");
   CapIsa(options.isa);
   const Logits p(options.p, false, options.axis, "P", NameOf(settings.p_given));
   std::optional<Logits> q;
@@ -109,9 +110,7 @@ void RunMeasure(const InformationOptions& options, bool json) {
 
 // Samples on the first axis, what they agree and disagree about.
 void RunEnsemble(const InformationOptions& options, bool json) {
-  const auto refuse = [](const char* flag, bool is_given) {
-    if (is_given) throw UsageError(fmt::format("{} is given; an ensemble has none", flag));
-  };
+  const auto refuse = [](const char* flag, bool is_given) { Refuse(flag, is_given, "an ensemble has none"); };
   refuse("Q", options.q.has_value());
   refuse("--gradient", options.gradient.has_value());
   refuse("--q-gradient", options.q_gradient.has_value());
@@ -165,9 +164,7 @@ void RunEnsemble(const InformationOptions& options, bool json) {
 }
 
 void RunJoint(const InformationOptions& options, bool json) {
-  const auto refuse = [](const char* flag, bool is_given) {
-    if (is_given) throw UsageError(fmt::format("{} is given; a joint table has none", flag));
-  };
+  const auto refuse = [](const char* flag, bool is_given) { Refuse(flag, is_given, "a joint table has none"); };
   refuse("Q", options.q.has_value());
   refuse("--rows", options.rows.has_value());
   refuse("--gradient", options.gradient.has_value());
