@@ -163,8 +163,8 @@ bool IsTogether(const Tile& tile, const GradientTile& out) {
   return tile.classes < kOwnLoop && out.stride == tile.classes && !out.has_offsets && out.targets.data == nullptr;
 }
 
-// Where the label's element lies in the next n pending ones that go past the cache; -1: not there. Elsewhere it is
-// written last, but a line that has left would have to come back. (Zen 4, loss + gradient, 4096 x 4000: 0.88 of the
+// Where the label's element lies in the next n pending ones that go past the cache; negative: not there. Elsewhere it
+// is written last, but a line that has left would have to come back. (Zen 4, loss + gradient, 4096 x 4000: 0.92 of the
 // time for bf16, 0.93 for f32.)
 template <class T>
 int64_t PendingLabel(int64_t n, const PendingWrite& pending) {
