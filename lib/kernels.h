@@ -40,6 +40,11 @@ constexpr int64_t kRowLanes = 8;
 // Rows that are staged together at most: a multiple of kTileRows.
 constexpr int64_t kPlainTileRows = 96;
 
+// The most classes that few_rows knows, and the most rows at a time, a multiple of kTileRows.
+constexpr int64_t kFewClasses = 16;
+constexpr int64_t kFewTileRows = 192;
+static_assert(kFewClasses * kFewTileRows * 4 <= kStageBytes, "half of a stage holds a tile");
+
 // How the exponentials of a row are represented, decided by the row's own logits.
 enum Plan : int32_t {
   kPlain = 0,      // every exponent is small: e^x itself, no maximum needed
@@ -152,7 +157,8 @@ struct GradientTile {
 };
 
 struct SoftmaxKernels {
-  bool knows_scale;  // false: tiles and slices have scale 1
+  bool knows_scale;     // false: tiles and slices have scale 1
+  int64_t few_classes;  // rows of 2 to so many have few_rows; 0: none
   // Exponentials of the rows into the stage, and their states.
   void (*stage_rows)(const Tile& tile, RowState* states);
   // Turns the staged exponentials into gradients and writes them.
@@ -165,9 +171,11 @@ struct SoftmaxKernels {
   // pending, and may leave this pending.
   void (*write_plain)(const Tile& tile, const double* factors, const double* marks, const GradientTile& out,
                       PendingWrite* pending);
-  // Losses of rows of two classes and their gradient, if out is given, in closed form: no row is too unusual, and
-  // invalid labels give NaN. |slope| <= 1: it joins when the lanes have been rounded. Null: not for this type.
-  void (*pair_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out);
+  // Losses of rows of few classes and their gradient, if out is given, lane = row; |slope| <= 1: it joins
+  // when the lanes have been rounded. Two classes have a closed form: no row is too unusual, and invalid labels give
+  // NaN. More must be adjacent; rows with something unusual are marked, their losses are none, and then no gradient is
+  // written; false. The stage has 2 kStageBytes.
+  bool (*few_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out, bool* is_unusual);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
   int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
   // Finishes what is pending, and writes the gradient of a piece of a row. What need not be written at once is left

@@ -29,8 +29,10 @@ struct PlainWork {
   double gap[kMostColumns];
   double factor[kMostColumns];
   double mark[kMostColumns];
+  bool is_unusual[kMostColumns];
 };
-static_assert(kMostColumns >= kPlainTileRows && kMostColumns % kRowLanes == 0, "the arrays suffice");
+static_assert(kFewTileRows >= kPlainTileRows && kMostColumns >= kFewTileRows && kMostColumns % kRowLanes == 0,
+              "the arrays suffice");
 
 // The caller's states of the rows, if there are any that leave out the labels.
 const xent_row_state* SavedStates(const SoftmaxTask& task, const Rows& rows) {
@@ -56,12 +58,13 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       has_columns_(HasColumns(task)),
       is_dense_(HasDenseRows(task)),
       may_be_plain_(IsPlainLoss(task) && (staged_ || has_columns_)),
-      is_pair_(task.logits.classes == 2 && kernels_.pair_rows != nullptr && HasPlainOptions(task) &&
-               task.options.scale == 1.0 && task.options.masked_row != XENT_MASKED_ROW_ZERO) {
+      is_few_(task.logits.classes >= 2 && task.logits.classes <= kernels_.few_classes && HasPlainOptions(task) &&
+              (task.logits.classes == 2 || task.logits.HasPlainRows()) && task.options.scale == 1.0 &&
+              task.options.masked_row != XENT_MASKED_ROW_ZERO) {
   const Matrix& x = task.logits;
   constexpr double kFar = 0x1p60;
   const double slope = std::fabs(GradientScale(task));
-  has_pair_gradient_ = is_pair_ && slope > 1.0 / kFar && slope <= 1.0;
+  has_few_gradient_ = is_few_ && slope > 1.0 / kFar && slope <= 1.0;
   const int64_t classes = std::max<int64_t>(x.classes, 1);
   const int64_t stage_elements = kStageBytes / ComputedBytes();
   part_rows_ = std::min(kTileRows, std::max<int64_t>((staged_ ? stage_elements : kTileElements) / classes, 1));
@@ -71,7 +74,8 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
   const bool is_kept = task.outputs.gradient != nullptr || !HasOwnLoop();
   const int64_t most = is_kept ? fitting : kPlainTileRows;
   tile_units_ = staged_ && HasOwnLoop() ? std::max<int64_t>(std::min(most, kTileRows) / unit_rows_, 1) : 1;
-  plain_units_ = std::max<int64_t>(std::min(most, kPlainTileRows) / unit_rows_, 1);
+  const int64_t most_plain = is_few_ ? kFewTileRows : std::min(most, kPlainTileRows);
+  plain_units_ = std::max<int64_t>(most_plain / unit_rows_, 1);
   if (has_columns_) {
     part_rows_ = kTileRows;
     unit_rows_ = kMostColumns;
@@ -176,26 +180,27 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, Totals* to
   int64_t signs = 0;
   for (int64_t r = 0; r < count; ++r) signs |= work->labels[r];
   const bool is_read = signs >= 0;
-  if (is_pair_ && wants_gradient && !has_pair_gradient_) return false;
-  if (!is_pair_ && !is_read && std::count(work->labels, work->labels + count, kInvalidLabel) > 0) return false;
+  if (is_few_ && wants_gradient && !has_few_gradient_) return false;
+  if (!is_few_ && !is_read && std::count(work->labels, work->labels + count, kInvalidLabel) > 0) return false;
   const Tile tile = {x.Row(first),
                      has_columns_ ? 1 : x.outer_stride,
                      has_columns_ ? x.class_stride : 1,
                      count,
                      x.classes,
                      work->labels,
-                     has_columns_ && !wants_gradient && !is_pair_ ? nullptr : stage,
+                     has_columns_ && !wants_gradient && !is_few_ ? nullptr : stage,
                      work->columns,
                      wants_gradient || !HasOwnLoop(),
                      is_read,
                      task_.options.scale,
                      &before->expected};
   const double slope = GradientScale(task_);
-  int64_t largest[kPlainTileRows];
+  int64_t largest[kFewTileRows];
   if (WantsClasses(task_)) kernels_.find_largest(tile, largest);
   const GradientTile gradient = wants_gradient ? PlainGradient(first) : GradientTile{};
-  if (is_pair_) {
-    kernels_.pair_rows(tile, slope, work->gap, wants_gradient ? &gradient : nullptr);
+  if (is_few_) {
+    if (!kernels_.few_rows(tile, slope, work->gap, wants_gradient ? &gradient : nullptr, work->is_unusual))
+      return false;
   } else {
     if (!kernels_.stage_plain(tile, work->sums, work->logit, pending)) return false;
     for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
@@ -240,7 +245,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
   if (is_dense_) MarkLargest(tile, rows);
   if (!FindStates(tile, team, before, rows)) return false;
   FindScalars(tile, rows);
-  if (is_pair_) FindPairLosses(tile, rows);
+  if (is_few_) FindFewLosses(tile, rows);
   WriteRows(task_, math_, *rows, part_rows_, totals);
   if (WantsClasses(task_)) {
     int64_t largest[kTileRows];
@@ -248,28 +253,57 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
     WriteClasses(task_, first, count, rows->labels, rows->gap, largest, totals);
   }
   if (task_.outputs.gradient == nullptr) return true;
-  if (has_pair_gradient_) {
-    WritePairGradient(tile, first, rows->labels, rows->loss);
+  FindGradients(rows);
+  if (has_few_gradient_) {
+    WriteFewGradient(tile, *rows);
     return true;
   }
-  FindGradients(rows);
   return WriteGradient(tile, team, before, *rows);
 }
 
-// The losses that the short way gives. The tile's stage may be needed still.
-__attribute__((noinline)) void Softmax::FindPairLosses(Tile tile, Rows* rows) const {
-  alignas(64) float stage[2 * kMostColumns + kStageSlack / sizeof(float)];
-  tile.stage = stage;
+// The losses that the short way gives to rows with nothing unusual. The tile's stage may be needed still.
+__attribute__((noinline)) void Softmax::FindFewLosses(Tile tile, Rows* rows) const {
+  Stage stage;
+  double losses[kTileRows];
+  tile.stage = stage.memory;
   tile.labels = rows->labels;
-  kernels_.pair_rows(tile, 0.0, rows->loss, nullptr);
-  std::copy(rows->loss, rows->loss + rows->count, rows->mark_gap);
+  tile.expected = nullptr;
+  kernels_.few_rows(tile, 0.0, losses, nullptr, rows->is_unusual);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    if (!rows->is_unusual[r]) rows->loss[r] = rows->mark_gap[r] = losses[r];
+  }
 }
 
-// The gradient that it gives; losses: room for those of the tile.
-void Softmax::WritePairGradient(Tile tile, int64_t first, const int64_t* labels, double* losses) const {
+// The gradient that it gives to them, and to the others theirs. Logits are read before their gradient takes their
+// place.
+__attribute__((noinline)) void Softmax::WriteFewGradient(const Tile& tile, const Rows& rows) const {
+  Stage stage;
+  double losses[kTileRows];
+  for (int64_t begin = 0; begin < rows.count;) {
+    int64_t end = begin + 1;
+    while (end < rows.count && rows.is_unusual[end] == rows.is_unusual[begin]) ++end;
+    Tile run = tile;
+    run.logits = task_.logits.Row(rows.first + begin);
+    run.rows = end - begin;
+    run.labels = tile.labels + begin;
+    run.expected = nullptr;
+    if (rows.is_unusual[begin]) {
+      run.stage = static_cast<char*>(tile.stage) + begin * tile.classes * ComputedBytes();
+      kernels_.write_staged(run, rows.states + begin, rows.grads + begin, PlainGradient(rows.first + begin));
+    } else {
+      run.stage = stage.memory;
+      WriteFewRows(run, rows.first + begin, rows.labels + begin, losses);
+    }
+    begin = end;
+  }
+}
+
+// The gradient of rows with nothing unusual; losses: room for those of the tile.
+void Softmax::WriteFewRows(Tile tile, int64_t first, const int64_t* labels, double* losses) const {
+  bool is_unusual[kMostColumns];
   tile.labels = labels;
   const GradientTile gradient = PlainGradient(first);
-  kernels_.pair_rows(tile, GradientScale(task_), losses, &gradient);
+  kernels_.few_rows(tile, GradientScale(task_), losses, &gradient, is_unusual);
 }
 
 // Where the gradient of a tile goes that is products only.
@@ -323,16 +357,16 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     LoadRows(task_, first + from, std::min(kTileRows, count - from), rows);
     std::copy(all->states + from, all->states + from + rows->count, rows->states);
     FindScalars(tile_of(from, rows->count), rows);
-    if (is_pair_) FindPairLosses(tile_of(from, rows->count), rows);
+    if (is_few_) FindFewLosses(tile_of(from, rows->count), rows);
     WriteRows(task_, math_, *rows, part_rows_, totals);
-    if (!wants_gradient || has_pair_gradient_) continue;
+    if (!wants_gradient || has_few_gradient_) continue;
     FindGradients(rows);
     std::copy(rows->states, rows->states + rows->count, all->states + from);
     std::copy(rows->grads, rows->grads + rows->count, all->grads + from);
   }
   if (!wants_gradient) return;
-  if (has_pair_gradient_) {
-    WritePairGradient(tile, first, all->labels, all->losses);
+  if (has_few_gradient_) {
+    WriteFewRows(tile, first, all->labels, all->losses);
   } else {
     kernels_.write_staged(tile, all->states, all->grads, PlainGradient(first));
   }

@@ -52,6 +52,8 @@ struct Rows {
   double rest[kTileRows];
   double rest_exponent[kTileRows];
 
+  bool is_unusual[kTileRows];  // of few classes: see SoftmaxKernels::few_rows
+
   // The focal factor F and its derivative's part F'.
   double factor[kTileRows];
   double derivative[kTileRows];

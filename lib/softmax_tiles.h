@@ -68,8 +68,9 @@ class Softmax {
   void FindTargets(const Tile& tile, Rows* rows) const;
   void SumWidened(int64_t row, int64_t label, TargetSums* sums) const;
   void FindScalars(const Tile& tile, Rows* rows) const;
-  void FindPairLosses(Tile tile, Rows* rows) const;
-  void WritePairGradient(Tile tile, int64_t first, const int64_t* labels, double* losses) const;
+  void FindFewLosses(Tile tile, Rows* rows) const;
+  void WriteFewGradient(const Tile& tile, const Rows& rows) const;
+  void WriteFewRows(Tile tile, int64_t first, const int64_t* labels, double* losses) const;
   GradientTile PlainGradient(int64_t first) const;
   void FindGradients(Rows* rows) const;
   bool WriteGradient(const Tile& tile, const Team& team, Carried* before, const Rows& rows) const;
@@ -97,8 +98,8 @@ class Softmax {
   const bool has_columns_;
   const bool is_dense_;
   const bool may_be_plain_;  // RunPlain is worth a try
-  const bool is_pair_;       // two classes, whose losses have a closed form
-  bool has_pair_gradient_;   // and so do their gradients: no product is too large or small for it
+  const bool is_few_;        // losses of rows of few classes, lane = row
+  bool has_few_gradient_;    // and so are their gradients: no product is too large or small for it
   int64_t part_rows_;        // rows whose losses are added first; the bits of totals depend on it
   int64_t unit_rows_;        // rows of a unit, of which lots consist
   int64_t tile_units_;       // units that are worked on together

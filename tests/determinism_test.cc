@@ -274,6 +274,42 @@ TEST(Position, RowHasTheSameBitsBesideRowsOfEveryOtherKind) {
   });
 }
 
+// Short rows of every kind and ignored ones in turn, in tiles of which some rows are unusual: what is asked for besides
+// decides which way they are computed, and nothing else.
+TEST(Position, ShortRowsHaveTheSameBitsWhateverIsAskedFor) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (int64_t classes = 2; classes <= 18; ++classes) {
+      const size_t kinds = Distributions().size();
+      const int64_t rows = 450;
+      Problem batch(dtype, rows, classes);
+      batch.options.upstream = 100.0;
+      Random random(static_cast<uint64_t>(classes));
+      for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
+        // The first tiles have nothing but usual rows, the next ones some others, the last ones many.
+        const int64_t odds = r < 200 ? 0 : r < 320 ? 4 : 60;
+        const bool is_any = random.Below(100) < odds;
+        const size_t kind = is_any ? static_cast<size_t>(random.Below(static_cast<int64_t>(kinds))) : 0;
+        const int64_t first = static_cast<int64_t>(r) * classes;
+        batch.labels[r] = FillRow(Distributions()[kind], dtype, classes, random.Bits(), batch.logits.data(), first);
+        if (random.Below(100) < odds / 4) batch.labels[r] = batch.options.ignore_index;
+      }
+      const Results all = MustRun(batch);
+      const Results losses = MustRun(batch, kTotal | kRowLoss);
+      const Results gradients = MustRun(batch, kTotal | kRowLoss | kGradient);
+      ASSERT_EQ(FirstDifference(losses, all), "") << TypeName(dtype) << ", " << classes << " classes, losses";
+      ASSERT_EQ(FirstDifference(gradients, all), "") << TypeName(dtype) << ", " << classes << " classes, gradients";
+      Problem overwritten = batch;
+      const xent_logits logits = overwritten.Logits();
+      const xent_targets labels = overwritten.Targets();
+      xent_softmax_outputs in_place = xent_softmax_outputs_none();
+      in_place.gradient = overwritten.logits.data();
+      ASSERT_EQ(xent_softmax_cross_entropy(&logits, &labels, &overwritten.options, &in_place), XENT_OK);
+      EXPECT_EQ(std::memcmp(overwritten.logits.data(), gradients.gradient.data(), gradients.gradient.size()), 0)
+          << TypeName(dtype) << ", " << classes << " classes, in place";
+    }
+  });
+}
+
 TEST(Repetition, EveryRunGivesTheSameBits) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     Problem problem = IntegerProblem(dtype, 700, 300, 5);

@@ -141,44 +141,36 @@ HWY_INLINE hn::Vec<D> AddExponent(D d, hn::Vec<D> value, hn::Vec<D> shifted) {
   return hn::BitCast(d, hn::Add(hn::BitCast(di, value), n));
 }
 
-// The entry of kExpEighthsF32 that the three lowest bits of `shifted` name.
-template <class D>
-HWY_INLINE hn::Vec<D> Eighths(D d, hn::Vec<D> shifted) {
+// The entry of a table of eight words or floats that the three lowest bits of `index` name.
+template <class D, class U>
+HWY_INLINE hn::Vec<D> LookUpEighth(D d, const U* table, hn::Vec<D> index) {
   const hn::RebindToUnsigned<D> du;
-  const auto bits = hn::BitCast(du, shifted);
+  const auto bits = hn::BitCast(du, index);
 #if HWY_TARGET == HWY_SCALAR
-  return hn::BitCast(d, hn::Set(du, kExpEighthsF32[hn::GetLane(bits) % 8]));
+  return hn::BitCast(d, hn::Set(hn::Rebind<U, D>(), table[hn::GetLane(bits) % 8]));
 #else
+  const auto load = [table](auto part, int64_t first) XENT_LAMBDA {
+    return hn::BitCast(part, hn::LoadU(hn::Rebind<U, decltype(part)>(), table + first));
+  };
   constexpr size_t kLanes = hn::MaxLanes(D());
   if constexpr (kLanes < 8) {
-    const auto index = hn::IndicesFromVec(d, hn::And(bits, hn::Set(du, 3u)));
-    const auto low = hn::TableLookupLanes(hn::BitCast(d, hn::LoadU(du, kExpEighthsF32)), index);
-    const auto high = hn::TableLookupLanes(hn::BitCast(d, hn::LoadU(du, kExpEighthsF32 + 4)), index);
+    const auto place = hn::IndicesFromVec(d, hn::And(bits, hn::Set(du, 3u)));
+    const auto low = hn::TableLookupLanes(load(d, 0), place);
+    const auto high = hn::TableLookupLanes(load(d, 4), place);
     return hn::IfThenElse(hn::RebindMask(d, hn::TestBit(bits, hn::Set(du, 4u))), high, low);
   } else {
     // These permutations look at just as many bits of an index as they need.
     static_assert(HWY_ARCH_X86, "another permutation may need its index cut to three bits");
-    const auto index = hn::IndicesFromVec(d, bits);
+    const auto place = hn::IndicesFromVec(d, bits);
     if constexpr (kLanes == 8) {
-      return hn::TableLookupLanes(hn::BitCast(d, hn::LoadU(du, kExpEighthsF32)), index);
+      return hn::TableLookupLanes(load(d, 0), place);
     } else {
-      const auto table = hn::LoadU(hn::Half<decltype(du)>(), kExpEighthsF32);
-      return hn::TableLookupLanes(hn::BitCast(d, hn::Combine(du, table, table)), index);
+      const auto half = load(hn::Half<D>(), 0);
+      return hn::TableLookupLanes(hn::Combine(d, half, half), place);
     }
   }
 #endif
 }
-
-template <class D, int kCount>
-HWY_INLINE hn::Pack<D, kCount> Eighths(hn::PackTag<D, kCount>, const hn::Pack<D, kCount>& shifted) {
-  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return Eighths(D(), shifted.at[i]); });
-}
-
-// Whether ScaledEighths is there for these lanes.
-template <class D>
-constexpr bool kHasScaling = HWY_TARGET == HWY_AVX3 && sizeof(hn::Vec<D>) == 64 && sizeof(Lane<D>) == sizeof(float);
-template <class D, int kCount>
-constexpr bool kHasScaling<hn::PackTag<D, kCount>> = kHasScaling<D>;
 
 #if HWY_TARGET == HWY_AVX3
 // The table with its exponents.
@@ -189,26 +181,38 @@ struct WholeEighths {
   alignas(64) uint32_t bits[16];
 };
 constexpr WholeEighths kWholeEighths;
+#endif
 
-// (1 + p) * 2^n, 8 n in the low bits of `shifted`: one operation scales, for a shift and an addition, and the bits are
-// the same. (Intel, rows in cache: 0.93 of the time.) It scales the table's entry, while the polynomial p is still on
-// its way. (Zen 4, bf16: 0.93 of the time that scaling the result takes.)
+// 2^n, 8 n in the low bits of `shifted`, but for the scale of the table, which the polynomial takes out again. It is
+// found while the polynomial is still on its way. (With AVX-512 one operation scales, for a shift and an addition, and
+// the bits are the same. Intel, rows in cache: 0.93 of the time. Zen 4, bf16: 0.93 of the time that scaling the result
+// takes.)
 template <class D>
-HWY_INLINE hn::Vec<D> ScaledEighths(D d, hn::Vec<D> p, hn::Vec<D> shifted) {
-  const hn::RebindToUnsigned<D> du;
-  const auto index = hn::IndicesFromVec(d, hn::BitCast(du, shifted));
-  const auto eighth = hn::TableLookupLanes(hn::BitCast(d, hn::Load(du, kWholeEighths.bits)), index);
-  const auto n = hn::Sub(shifted, hn::Set(d, ExpConstants<float>::kMagic));
-  const hn::Vec<D> power{_mm512_scalef_ps(eighth.raw, n.raw)};  // rounds n down
-  return hn::MulAdd(power, p, power);
+HWY_INLINE hn::Vec<D> EighthsPower(D d, hn::Vec<D> shifted) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (sizeof(hn::Vec<D>) == 64) {
+    const hn::RebindToUnsigned<D> du;
+    const auto index = hn::IndicesFromVec(d, hn::BitCast(du, shifted));
+    const auto eighth = hn::TableLookupLanes(hn::BitCast(d, hn::Load(du, kWholeEighths.bits)), index);
+    const auto n = hn::Sub(shifted, hn::Set(d, ExpConstants<float>::kMagic));
+    return hn::Vec<D>{_mm512_scalef_ps(eighth.raw, n.raw)};  // rounds n down
+  }
+#endif
+  return AddExponent(d, LookUpEighth(d, kExpEighthsF32, shifted), shifted);
 }
 
 template <class D, int kCount>
-HWY_INLINE hn::Pack<D, kCount> ScaledEighths(hn::PackTag<D, kCount>, const hn::Pack<D, kCount>& p,
-                                             const hn::Pack<D, kCount>& shifted) {
-  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return ScaledEighths(D(), p.at[i], shifted.at[i]); });
+HWY_INLINE hn::Pack<D, kCount> EighthsPower(hn::PackTag<D, kCount>, const hn::Pack<D, kCount>& shifted) {
+  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return EighthsPower(D(), shifted.at[i]); });
 }
-#endif
+
+// e^r over the scale of the table, less 1, in f32.
+template <class D>
+HWY_INLINE hn::Vec<D> EighthsFraction(D d, hn::Vec<D> r) {
+  auto p = hn::MulAdd(r, hn::Set(d, kExpTailF32[3]), hn::Set(d, kExpTailF32[2]));
+  p = hn::MulAdd(p, r, hn::Set(d, kExpTailF32[1]));
+  return hn::MulAdd(p, r, hn::Set(d, kExpTailF32[0]));
+}
 
 // e^r * 2^n, n in the low bits of `shifted`. The result must be a normal number.
 template <class D>
@@ -216,16 +220,9 @@ HWY_INLINE hn::Vec<D> ExpScaled(D d, const Reduced<D>& reduced, hn::Vec<D> shift
   if constexpr (sizeof(Lane<D>) == sizeof(double)) {
     return AddExponent(d, ExpMantissa(d, reduced.remainder), shifted);
   } else {
-    const auto r = reduced.remainder;
-    auto p = hn::MulAdd(r, hn::Set(d, kExpTailF32[3]), hn::Set(d, kExpTailF32[2]));
-    p = hn::MulAdd(p, r, hn::Set(d, kExpTailF32[1]));
-    p = hn::MulAdd(p, r, hn::Set(d, kExpTailF32[0]));
-    if constexpr (kHasScaling<D>) {
-      return ScaledEighths(d, p, shifted);
-    } else {
-      const auto power = AddExponent(d, Eighths(d, shifted), shifted);
-      return hn::MulAdd(power, p, power);
-    }
+    const auto p = EighthsFraction(d, reduced.remainder);
+    const auto power = EighthsPower(d, shifted);
+    return hn::MulAdd(power, p, power);
   }
 }
 

@@ -11,11 +11,11 @@
 
 #include "lib/kernels.h"
 #include "lib/row_state.h"
+#include "lib/simd/few-inl.h"
 #include "lib/simd/fold-inl.h"
 #include "lib/simd/gradient-inl.h"
 #include "lib/simd/loops-inl.h"
 #include "lib/simd/operations-inl.h"
-#include "lib/simd/pairs-inl.h"
 #include "lib/simd/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -45,7 +45,7 @@ bool StagePlain(const Tile& tile, double* sums, double* logit, PendingWrite* pen
 }
 
 // So few that ordering them into lanes takes longer than adding one after another.
-constexpr int64_t kFewClasses = 16;
+constexpr int64_t kAddedInTurn = 16;
 
 // The reference is subtracted once, in f64: logits of f32 that lie close to each other far from 0 are multiples of the
 // same power of two, so that their sum is exact; others are as far apart as they are large.
@@ -57,7 +57,7 @@ void SumDifferences(const Tile& tile, double* sums) {
     const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
     double high = 0.0;
     double low = 0.0;
-    if (sizeof(C) == sizeof(float) && tile.classes <= kFewClasses) {
+    if (sizeof(C) == sizeof(float) && tile.classes <= kAddedInTurn) {
       for (int64_t j = 0; j < tile.classes; ++j) high += WidenOne(x + j);
     } else {
       SignedSum<C> sum;
@@ -146,9 +146,24 @@ void Narrow(const double* values, int64_t n, void* out) {
 }
 
 template <class T>
-constexpr auto PairRowsOf() {
-  if constexpr (sizeof(Compute<T>) == sizeof(float)) {
-    return PairRows<T>;
+bool ShortRows(const Tile& tile, double slope, double* loss, const GradientTile* out, bool* is_unusual) {
+#if XENT_HAS_FEW_ROWS
+  if (tile.classes > 2) return FewRows<T>(tile, slope, loss, out, is_unusual);
+#endif
+  std::fill(is_unusual, is_unusual + tile.rows, false);
+  PairRows<T>(tile, slope, loss, out);
+  return true;
+}
+
+template <class T>
+constexpr int64_t kShortRows = sizeof(Compute<T>) == sizeof(double) ? 0
+                               : kHasFewRows                        ? kFewClasses
+                                                                    : 2;
+
+template <class T>
+constexpr auto ShortRowsOf() {
+  if constexpr (kShortRows < T >> 0) {
+    return ShortRows<T>;
   } else {
     return nullptr;
   }
@@ -156,9 +171,9 @@ constexpr auto PairRowsOf() {
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {kKnowsScale<T>,  StageRows<T>,         WriteStaged<T>, StagePlain<T>,  WritePlain<T>,
-          PairRowsOf<T>(), FoldSlice<T>,         BeginWrite<T>,  FinishWrite<T>, SumDifferences<T>,
-          SumTargets<T>,   FindLargestOfRows<T>, Gather<T>,      Widen<T>,       Narrow<T>};
+  return {kKnowsScale<T>,       kShortRows<T>, StageRows<T>,  WriteStaged<T>, StagePlain<T>,     WritePlain<T>,
+          ShortRowsOf<T>(),     FoldSlice<T>,  BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, SumTargets<T>,
+          FindLargestOfRows<T>, Gather<T>,     Widen<T>,      Narrow<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {
