@@ -171,10 +171,11 @@ struct SoftmaxKernels {
   // pending, and may leave this pending.
   void (*write_plain)(const Tile& tile, const double* factors, const double* marks, const GradientTile& out,
                       PendingWrite* pending);
-  // Losses of rows of few classes and their gradient, if out is given, lane = row; |slope| <= 1: it joins
-  // when the lanes have been rounded. Two classes have a closed form: no row is too unusual, and invalid labels give
-  // NaN. More must be adjacent; rows with something unusual are marked, their losses are none, and then no gradient is
-  // written; false. The stage has 2 kStageBytes.
+  // Losses of rows of few classes and their gradient, if out is given, lane = row. Two classes have a closed form: no
+  // row is too unusual, invalid labels give NaN, and |slope| <= 1 joins when the lanes have been rounded; the stage has
+  // 2 kMostColumns floats. More must be adjacent, 2^-60 < |slope| < 2^60; rows with something unusual are marked, their
+  // losses are none, and then no gradient is written; false. The stage has room for twice the exponentials of the
+  // rows, up to a multiple of 16, if there is a gradient; else it is not used.
   bool (*few_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out, bool* is_unusual);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
   int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);

@@ -64,7 +64,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
   const Matrix& x = task.logits;
   constexpr double kFar = 0x1p60;
   const double slope = std::fabs(GradientScale(task));
-  has_few_gradient_ = is_few_ && slope > 1.0 / kFar && slope <= 1.0;
+  has_few_gradient_ = is_few_ && slope > 1.0 / kFar && slope <= (task.logits.classes == 2 ? 1.0 : kFar / 2);
   const int64_t classes = std::max<int64_t>(x.classes, 1);
   const int64_t stage_elements = kStageBytes / ComputedBytes();
   part_rows_ = std::min(kTileRows, std::max<int64_t>((staged_ ? stage_elements : kTileElements) / classes, 1));
@@ -263,9 +263,9 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
 
 // The losses that the short way gives to rows with nothing unusual. The tile's stage may be needed still.
 __attribute__((noinline)) void Softmax::FindFewLosses(Tile tile, Rows* rows) const {
-  Stage stage;
+  alignas(64) float stage[2 * kMostColumns + kStageSlack / sizeof(float)];  // of two classes
   double losses[kTileRows];
-  tile.stage = stage.memory;
+  tile.stage = stage;
   tile.labels = rows->labels;
   tile.expected = nullptr;
   kernels_.few_rows(tile, 0.0, losses, nullptr, rows->is_unusual);
@@ -277,7 +277,8 @@ __attribute__((noinline)) void Softmax::FindFewLosses(Tile tile, Rows* rows) con
 // The gradient that it gives to them, and to the others theirs. Logits are read before their gradient takes their
 // place.
 __attribute__((noinline)) void Softmax::WriteFewGradient(const Tile& tile, const Rows& rows) const {
-  Stage stage;
+  alignas(64) float stage[2 * kMostColumns + kStageSlack / sizeof(float)];
+  static_assert(kMostColumns >= kTileRows * kFewClasses, "and of more");
   double losses[kTileRows];
   for (int64_t begin = 0; begin < rows.count;) {
     int64_t end = begin + 1;
@@ -291,7 +292,7 @@ __attribute__((noinline)) void Softmax::WriteFewGradient(const Tile& tile, const
       run.stage = static_cast<char*>(tile.stage) + begin * tile.classes * ComputedBytes();
       kernels_.write_staged(run, rows.states + begin, rows.grads + begin, PlainGradient(rows.first + begin));
     } else {
-      run.stage = stage.memory;
+      run.stage = stage;
       WriteFewRows(run, rows.first + begin, rows.labels + begin, losses);
     }
     begin = end;

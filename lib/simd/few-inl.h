@@ -154,6 +154,20 @@ HWY_INLINE void ForEachFour(int64_t classes, const Body& body) {
   }
 }
 
+// body(j, how many, whether they are the first: constants) for classes four by four.
+template <class Body>
+HWY_INLINE void ForFours(int64_t classes, const Body& body) {
+  using First = std::true_type;
+  using Next = std::false_type;
+  if (classes < 4) return body(0, std::integral_constant<int, 3>(), First());
+  body(0, std::integral_constant<int, 4>(), First());
+  int64_t j = 4;
+  for (; j + 4 <= classes; j += 4) body(j, std::integral_constant<int, 4>(), Next());
+  if (classes - j == 1) body(j, std::integral_constant<int, 1>(), Next());
+  if (classes - j == 2) body(j, std::integral_constant<int, 2>(), Next());
+  if (classes - j == 3) body(j, std::integral_constant<int, 3>(), Next());
+}
+
 // As many rows as a vector has, dense, or one.
 struct FewLogits {
   // Those of a tile from `first` on: they themselves, or a copy, in which those that are not read or do not exist are
@@ -183,24 +197,15 @@ struct FewLogits {
     std::fill(room + count * classes, room + kFewRows * classes, 0.0f);
   }
 
-  // body(j, classes [j, j + 4) or what is left of them, whether they are the first) for all classes. The number of
-  // classes and what is asked come as constants.
+  // body(j, their lanes, how many, whether they are the first) for the classes, four by four.
   template <class Body>
   HWY_INLINE void ForEachFour(const Body& body) const {
-    using First = std::true_type;
-    using Next = std::false_type;
-    int64_t j = 0;
-    const auto load = [&](auto count, auto is_first) XENT_LAMBDA {
+    ForFours(classes, [&](int64_t j, auto count, auto is_first) XENT_LAMBDA {
       FewVec v[4];
+      PrefetchAhead<4 * kFewRows>(at + j * kFewRows);
       LoadClasses<decltype(count)::value>(at + j, classes, is_single, v);
       body(j, v, count, is_first);
-    };
-    if (classes < 4) return load(std::integral_constant<int, 3>(), First());
-    load(std::integral_constant<int, 4>(), First());
-    for (j = 4; j + 4 <= classes; j += 4) load(std::integral_constant<int, 4>(), Next());
-    if (classes - j == 1) load(std::integral_constant<int, 1>(), Next());
-    if (classes - j == 2) load(std::integral_constant<int, 2>(), Next());
-    if (classes - j == 3) load(std::integral_constant<int, 3>(), Next());
+    });
   }
 
   const float* at;
@@ -216,14 +221,56 @@ HWY_INLINE uint64_t BitsFromMask(hn::Mask<FewTag> mask) {
   return bits;
 }
 
+// The same class by class, where some rows are not plain, and what tells which.
+struct FewColumns {
+  HWY_INLINE FewColumns(const FewLogits& rows, const int32_t* labels) : classes(rows.classes) {
+    const FewTag d;
+    const hn::RebindToSigned<FewTag> di;
+    const auto infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+    const auto label = hn::Load(di, labels);
+    most = hn::Neg(infinity);
+    of_label = hn::Zero(d);
+    are_numbers = hn::Eq(of_label, of_label);
+    may_be_plain = are_numbers;
+    rows.ForEachFour([&](int64_t j, const FewVec(&v)[4], auto count, auto) XENT_LAMBDA {
+      for (int k = 0; k < decltype(count)::value; ++k) {
+        const auto is_label = hn::RebindMask(d, hn::Eq(label, hn::Set(di, kFewIndices[j + k])));
+        are_numbers = hn::And(are_numbers, hn::Lt(v[k], infinity));
+        const auto is_small = hn::Lt(hn::Abs(v[k]), hn::Set(d, kFewFarthest));
+        may_be_plain = hn::And(may_be_plain, hn::Or(is_small, hn::Lt(v[k], hn::Set(d, Unscaled<float>::Masked()))));
+        of_label = hn::IfThenElse(is_label, v[k], of_label);
+        most = hn::Max(most, hn::IfThenElse(is_label, hn::Neg(infinity), v[k]));
+        hn::Store(v[k], d, at + (j + k) * kFewRows);
+      }
+    });
+  }
+
+  HWY_INLINE FewVec Class(int64_t j) const { return hn::Load(FewTag(), at + j * kFewRows); }
+
+  // Of rows that cannot be plain, 0: what is subnormal on the way would take a hundred cycles.
+  template <class Body>
+  HWY_INLINE void ForEachFour(const Body& body) const {
+    ForFours(classes, [&](int64_t j, auto count, auto is_first) XENT_LAMBDA {
+      FewVec v[4];
+      for (int k = 0; k < decltype(count)::value; ++k) v[k] = hn::IfThenElseZero(may_be_plain, Class(j + k));
+      body(j, v, count, is_first);
+    });
+  }
+
+  alignas(64) float at[kFewClasses * kFewRows];
+  int64_t classes;
+  FewVec most;                   // of the logits but the label's
+  FewVec of_label;               // 0 without a label
+  hn::Mask<FewTag> are_numbers;  // below infinity
+  hn::Mask<FewTag> may_be_plain;
+};
+
 // One vector of rows. Whether each is plain: a bit.
-template <bool kMasked>
-HWY_INLINE uint64_t FoldFew(const FewLogits& rows, int64_t first, FewWork* work, float* kept, bool* has_masked) {
+template <bool kMasked, class Rows>
+HWY_INLINE uint64_t FoldFew(const Rows& rows, int64_t first, FewWork* work, float* kept, bool* has_masked) {
   FewSums<kMasked> sums(hn::Load(hn::RebindToSigned<FewTag>(), work->label + first), kept);
-  rows.ForEachFour([&](int64_t j, const FewVec(&x)[4], auto count, auto is_first) XENT_LAMBDA {
-    PrefetchAhead<4 * kFewRows>(rows.at + j * kFewRows);
-    sums.template Add<decltype(count)::value, decltype(is_first)::value>(j, x);
-  });
+  rows.ForEachFour([&](int64_t j, const FewVec(&x)[4], auto count, auto is_first)
+                       XENT_LAMBDA { sums.template Add<decltype(count)::value, decltype(is_first)::value>(j, x); });
   sums.Store(work->sum + first, work->low + first, work->logit + first);
   if (kMasked) *has_masked |= sums.HasMasked();
   return BitsFromMask(sums.ArePlain());
@@ -231,39 +278,26 @@ HWY_INLINE uint64_t FoldFew(const FewLogits& rows, int64_t first, FewWork* work,
 
 // The careful ones among the rows of a vector that are not `plain`. With A the largest logit but the label's, which a
 // difference from it rounds, and that is not lost: the sum of e^(x - A), and A - x_y. Whether each is one: a bit.
-inline HWY_NOINLINE uint64_t FoldFewCarefully(const FewLogits& rows, int64_t first, uint64_t plain, FewWork* work,
-                                              float* kept) {
+HWY_INLINE uint64_t FoldFewCarefully(const FewColumns& rows, int64_t first, uint64_t plain, FewWork* work,
+                                     float* kept) {
   const FewTag d;
   const hn::RebindToSigned<FewTag> di;
-  const auto infinity = hn::Set(d, std::numeric_limits<float>::infinity());
   const auto label = hn::Load(di, work->label + first);
-  const auto is_label_of = [&](int64_t j)
-                               XENT_LAMBDA { return hn::RebindMask(d, hn::Eq(label, hn::Set(di, kFewIndices[j]))); };
-  alignas(64) float x[kFewClasses * kFewRows];
-  auto most = hn::Neg(infinity);
-  auto of_label = hn::Zero(d);
-  auto are_numbers = hn::Eq(of_label, of_label);
-  rows.ForEachFour([&](int64_t j, const FewVec(&v)[4], auto count, auto) XENT_LAMBDA {
-    for (int k = 0; k < decltype(count)::value; ++k) {
-      const auto is_label = is_label_of(j + k);
-      are_numbers = hn::And(are_numbers, hn::Lt(v[k], infinity));
-      of_label = hn::IfThenElse(is_label, v[k], of_label);
-      most = hn::Max(most, hn::IfThenElse(is_label, hn::Neg(infinity), v[k]));
-      hn::Store(v[k], d, x + (j + k) * kFewRows);
-    }
-  });
+  const auto minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
+  const auto most = rows.most;
+  const auto of_label = rows.of_label;
   const auto gap = hn::Sub(most, of_label);
   // A larger one may have overflown, or the label is -inf.
   const auto is_near = hn::Lt(gap, hn::Set(d, 0x1p100f));
-  const uint64_t careful = BitsFromMask(hn::And(are_numbers, is_near)) & ~plain;
+  const uint64_t careful = BitsFromMask(hn::And(rows.are_numbers, is_near)) & ~plain;
   const auto is_careful = MaskFromBits(d, careful);
-  const auto anchor = hn::IfThenElseZero(hn::And(is_careful, hn::Gt(most, hn::Neg(infinity))), most);
+  const auto anchor = hn::IfThenElseZero(hn::And(is_careful, hn::Gt(most, minus_infinity)), most);
 
   const auto least = hn::Set(d, kFewLeastExponent);
   auto sum = hn::Zero(d);
   auto low = hn::Zero(d);
   for (int64_t j = 0; j < rows.classes; ++j) {
-    const auto logit = hn::Load(d, x + j * kFewRows);
+    const auto logit = rows.Class(j);
     const auto distance = hn::Sub(logit, anchor);
     const auto is_kept = hn::Ge(distance, least);
     const auto lost = LostByAnySum(logit, hn::Neg(anchor), distance);
@@ -272,7 +306,7 @@ inline HWY_NOINLINE uint64_t FoldFewCarefully(const FewLogits& rows, int64_t fir
     if (kept != nullptr) {
       hn::Store(hn::IfThenElse(is_careful, e, hn::Load(d, kept + j * kFewRows)), d, kept + j * kFewRows);
     }
-    const auto term = hn::IfThenZeroElse(is_label_of(j), e);
+    const auto term = hn::IfThenZeroElse(hn::RebindMask(d, hn::Eq(label, hn::Set(di, kFewIndices[j]))), e);
     const auto before = sum;
     sum = hn::Add(before, term);
     low = hn::Add(low, LostByAnySum(before, term, sum));
@@ -333,9 +367,7 @@ class FewTile {
   // False: some rows are unusual.
   HWY_INLINE bool Fold(bool* is_unusual) {
     alignas(64) float room[kFewRows * kFewClasses + kStageSlack / sizeof(float)];
-    Expected found = Expected::kPlain;
-    bool may_be_masked = tile_.expected != nullptr && *tile_.expected != Expected::kPlain;
-    bool has_masked = false;
+    Expected hint = tile_.expected != nullptr ? *tile_.expected : Expected::kPlain;
     bool has_unusual = false;
     std::fill(is_unusual, is_unusual + tile_.rows, false);
     for (int64_t r = 0; r < tile_.rows; r += kFewRows) {
@@ -343,23 +375,25 @@ class FewTile {
       const uint64_t absent = kAll << std::min(kFewRows, tile_.rows - r) & kAll;
       const FewLogits rows(tile_, r, static_cast<const T*>(tile_.logits) + r * tile_.stride, room);
       float* const kept = kept_ != nullptr ? kept_ + r * tile_.classes : nullptr;
-      uint64_t plain = 0;
-      if (HWY_LIKELY(!may_be_masked)) plain = FoldFew<false>(rows, r, &work_, kept, &has_masked) | absent;
-      if (HWY_UNLIKELY(plain != kAll)) {
-        plain = FoldFew<true>(rows, r, &work_, kept, &has_masked) | absent;
-        may_be_masked = true;
+      uint64_t plain = absent;
+      bool has_masked = false;
+      if (HWY_LIKELY(hint == Expected::kPlain)) {
+        plain |= FoldFew<false>(rows, r, &work_, kept, &has_masked);
+      } else if (hint == Expected::kMasked) {
+        plain |= FoldFew<true>(rows, r, &work_, kept, &has_masked);
       }
       uint64_t& careful = work_.careful[r / kFewRows];
       careful = 0;
-      if (HWY_LIKELY(plain == kAll)) continue;
-      careful = FoldFewCarefully(rows, r, plain, &work_, kept);
-      found = Expected::kCareful;
+      if (HWY_UNLIKELY(plain != kAll)) {
+        plain = FoldOthers(rows, r, hint == Expected::kMasked, plain, absent, kept, &careful, &has_masked);
+      }
+      hint = plain != kAll ? Expected::kCareful : has_masked ? Expected::kMasked : Expected::kPlain;
       const uint64_t usual = plain | careful;
+      if (HWY_LIKELY(usual == kAll)) continue;
       for (int64_t i = 0; i < kFewRows && r + i < tile_.rows; ++i) is_unusual[r + i] = (usual >> i & 1) == 0;
-      has_unusual |= usual != kAll;
+      has_unusual = true;
     }
-    if (has_masked && found == Expected::kPlain) found = Expected::kMasked;
-    if (tile_.expected != nullptr) *tile_.expected = found;
+    if (tile_.expected != nullptr) *tile_.expected = hint;
     return !has_unusual;
   }
 
@@ -376,14 +410,16 @@ class FewTile {
     for (int64_t r = 0; r < tile_.rows; r += kFewRows) {
       const Parts<FewTag> sums = {hn::Load(d, work_.sum + r), hn::Load(d, work_.low + r)};
       const auto logit = hn::Load(d, work_.logit + r);
-      const auto e = FewExp(ReduceExp(d, hn::Neg(logit)));
+      const uint64_t careful = work_.careful[r / kFewRows];
+      const auto is_careful = MaskFromBits(d, careful);
+      // What is subnormal on the way would take a hundred cycles.
+      const auto of_label = careful != 0 ? hn::IfThenZeroElse(is_careful, logit) : logit;
+      const auto e = FewExp(ReduceExp(d, hn::Neg(of_label)));
       const auto product = FewProduct(sums, e);
       FewRatios ratios = {product, e, product};
       auto of_slope = slopes;
       auto gap = hn::Zero(d);
       auto gap_low = gap;
-      const uint64_t careful = work_.careful[r / kFewRows];
-      const auto is_careful = MaskFromBits(d, careful);
       if (HWY_UNLIKELY(careful != 0)) {
         gap = hn::IfThenElseZero(is_careful, logit);
         gap_low = hn::IfThenElseZero(is_careful, hn::Load(d, work_.lost + r));
@@ -426,7 +462,7 @@ class FewTile {
   }
 
   HWY_INLINE void Write(const GradientTile& out) const {
-    float* const made = kept_ + kStageBytes / sizeof(float);
+    float* const made = kept_ + (tile_.rows + kFewRows - 1) / kFewRows * kFewRows * tile_.classes;
     for (int64_t r = 0; r < tile_.rows; r += kFewRows) {
       if (HWY_LIKELY(work_.careful[r / kFewRows] == 0)) {
         const FewTag d;
@@ -447,6 +483,21 @@ class FewTile {
   }
 
  private:
+  // A vector of rows of which some are not plain, masked classes perhaps apart: which are plain, and which careful.
+  // are_told: it is known which are plain.
+  HWY_NOINLINE uint64_t FoldOthers(const FewLogits& rows, int64_t r, bool are_told, uint64_t plain, uint64_t absent,
+                                   float* kept, uint64_t* careful, bool* has_masked) {
+    const FewColumns columns(rows, work_.label + r);
+    if (!are_told) {
+      plain = absent;
+      if (!hn::AllFalse(FewTag(), columns.may_be_plain)) {
+        plain |= FoldFew<true>(columns, r, &work_, kept, has_masked) & BitsFromMask(columns.may_be_plain);
+      }
+    }
+    if (plain != (uint64_t{1} << kFewRows) - 1) *careful = FoldFewCarefully(columns, r, plain, &work_, kept);
+    return plain;
+  }
+
   static HWY_INLINE Parts<FewTag> PartsOf(double x) {
     const FewTag d;
     const float high = static_cast<float>(x);
@@ -500,9 +551,11 @@ class FewTile {
     const auto least = hn::Load(d, work_.lost + r);
     const auto is_careful = MaskFromBits(d, work_.careful[r / kFewRows]);
     const FewSmallTimes small_times(factor, shift_ + kFewRaised, sign_);
+    // The NaN of an invalid label stays one.
+    const auto is_scaled = hn::And(is_careful, hn::Eq(factor, factor));
     WriteVector(r, made, [&](FewVec e) XENT_LAMBDA {
       const auto product = small_times(hn::IfThenElseZero(hn::Ge(e, least), e));
-      return hn::IfThenElse(is_careful, product, hn::Mul(e, factor));
+      return hn::IfThenElse(is_scaled, product, hn::Mul(e, factor));
     });
   }
 

@@ -11,6 +11,7 @@
 #undef XENT_HAS_FEW_ROWS
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "lib/kernels.h"
@@ -38,8 +39,11 @@ constexpr uint32_t kFewLogLowBits = 0x3F380000u;
 // Rows with smaller sums or labels further from 0, and larger sums, are careful: for the others no product overflows,
 // and no probability is below the smallest normal number.
 constexpr float kFewLeastSum = 0x1p-62f;
-constexpr float kFewMostSum = 0x1p59f;
-constexpr float kFewFarthestLabel = 40.0f;
+constexpr float kFewMostSum = 0x1p61f;
+constexpr float kFewFarthestLabel = 42.0f;
+
+// No plain logit is further from 0.
+constexpr float kFewFarthest = 45.0f;
 
 // Careful rows: e^x is a normal number down to here; a label that leads by so much makes numbers that floats barely
 // hold.
@@ -112,7 +116,9 @@ HWY_INLINE FewVec FewLogOnePlus(const Parts<FewTag>& q, FewVec sum) {
   const auto offset_low = hn::MulAdd(k, hn::Set(d, kFewLn2[1]), LookUpEighth(d, kFewLogsLow, place));
   const auto high = hn::Add(offset, r);
   const auto lost = hn::Sub(r, hn::Sub(high, offset));  // of the two, r is the smaller, or the only one
-  const auto square = hn::Mul(r, r);
+  // Where it is nothing beside r, a square might be subnormal, which takes a hundred cycles.
+  const auto base = hn::IfThenZeroElse(hn::Lt(q.high, hn::Set(d, 0x1p-40f)), r);
+  const auto square = hn::Mul(base, base);
   const auto tail_low = hn::MulAdd(hn::Set(d, kFewLogTail[1]), r, hn::Set(d, kFewLogTail[0]));
   const auto tail_high = hn::MulAdd(hn::Set(d, kFewLogTail[3]), r, hn::Set(d, kFewLogTail[2]));
   const auto tail = hn::MulAdd(hn::MulAdd(hn::Set(d, kFewLogTail[4]), square, tail_high), square, tail_low);
@@ -149,7 +155,8 @@ HWY_INLINE FewRatios CarefulRatios(const Parts<FewTag>& sum, FewVec gap, FewVec 
   const auto trails = hn::Gt(gap, hn::Zero(d));
   const auto farthest = hn::Set(d, kFewLeastExponent);
   const auto distance = hn::Neg(hn::Abs(gap));
-  const auto is_near = hn::Gt(distance, farthest);
+  // Beside the sum of a row whose label trails far, e^-D is nothing, and numbers on the way would be subnormal.
+  const auto is_near = hn::Gt(distance, hn::IfThenElse(trails, hn::Set(d, -60.0f), farthest));
   const auto lost = hn::IfThenElse(trails, hn::Neg(gap_low), gap_low);
   const auto e = FewExp(RaisedExp(hn::Max(distance, farthest), hn::IfThenElseZero(is_near, lost)));
   const auto lowered = hn::IfThenElseZero(is_near, hn::Set(d, 1.0f / (1 << kFewRaised)));
@@ -162,7 +169,7 @@ HWY_INLINE FewRatios CarefulRatios(const Parts<FewTag>& sum, FewVec gap, FewVec 
   return {Choose(trails, {high, low}, product), Choose(trails, whole, nearest), Choose(trails, sum, product)};
 }
 
-// SmallTimes with a factor for each lane, m 2^-k with m in [1, 2).
+// SmallTimes with a factor of any size for each lane, m 2^-k with m in [1, 2): where k < 0, no result is subnormal.
 struct FewSmallTimes {
   // factor 2^-shift; negative: of the result.
   HWY_INLINE FewSmallTimes(FewVec factor, int shift, bool is_negative) {
@@ -185,7 +192,9 @@ struct FewSmallTimes {
     const auto raised = hn::BitCast(du, hn::MulAdd(x, mantissa, least));
     const auto subnormal = hn::Sub(raised, hn::BitCast(du, least));
     const auto is_normal = hn::RebindMask(du, hn::Ge(product, least));
-    return hn::BitCast(d, hn::Or(hn::IfThenElse(is_normal, normal, subnormal), sign));
+    const auto is_something = hn::RebindMask(du, hn::Gt(x, hn::Zero(d)));
+    const auto size = hn::IfThenElseZero(is_something, hn::IfThenElse(is_normal, normal, subnormal));
+    return hn::BitCast(d, hn::Or(size, sign));
   }
 
   FewVec mantissa;
@@ -254,8 +263,15 @@ HWY_INLINE void LoadClasses(const float* from, int64_t classes, bool is_single, 
   for (int64_t i = 0; i < 4; ++i) {
     v[i] = FromBlocks(FewTag(), [&](int64_t b) XENT_LAMBDA {
       const float* const row = from + 4 * b * classes + i * classes;
-      const bool is_last = kClasses < 4 && 4 * b + i == kFewRows - 1;
-      return is_last ? hn::MaskedLoad(hn::FirstN(d, kClasses), d, row) : hn::LoadU(d, row);
+      if (kClasses == 4 || 4 * b + i < kFewRows - 1) return hn::LoadU(d, row);
+#if HWY_ARCH_X86
+      return hn::MaskedLoad(hn::FirstN(d, kClasses), d, row);
+#else
+      // Elsewhere a masked load may read what it masks.
+      float last[4] = {};
+      std::memcpy(last, row, sizeof(float) * kClasses);
+      return hn::LoadU(d, last);
+#endif
     });
   }
   TransposeBlocks(v);
