@@ -302,7 +302,8 @@ TEST(Position, ShortRowsHaveTheSameBitsWhateverIsAskedFor) {
       ASSERT_EQ(FirstDifference(gradients, all), "") << TypeName(dtype) << ", " << classes << " classes, gradients";
       for (int64_t r = 0; r < rows; ++r) {
         const bool is_invalid = batch.labels[static_cast<size_t>(r)] == classes;
-        EXPECT_TRUE(!is_invalid || IsNanRow(gradients, r)) << TypeName(dtype) << ", " << classes << " classes, row " << r;
+        EXPECT_TRUE(!is_invalid || IsNanRow(gradients, r))
+            << TypeName(dtype) << ", " << classes << " classes, row " << r;
       }
       Problem overwritten = batch;
       const xent_logits logits = overwritten.Logits();
