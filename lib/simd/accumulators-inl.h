@@ -158,6 +158,23 @@ class WidenedSum : public SinglesSum {
   }
 };
 
+// A sum of vectors of doubles, and what rounding it lost.
+template <class D>
+struct SumAndLost {
+  HWY_INLINE SumAndLost() : sum(hn::Zero(D())), low(hn::Zero(D())) {}
+  HWY_INLINE SumAndLost(hn::Vec<D> the_sum, hn::Vec<D> the_low) : sum(the_sum), low(the_low) {}
+
+  HWY_INLINE void Add(hn::Vec<D> term) {
+    const auto before = sum;
+    sum = hn::Add(before, term);
+    const auto from_term = hn::Sub(sum, before);
+    low = hn::Add(low, hn::Add(hn::Sub(before, hn::Sub(sum, from_term)), hn::Sub(term, from_term)));
+  }
+
+  hn::Vec<D> sum;
+  hn::Vec<D> low;
+};
+
 // Adds eight sums with their rounding errors up to the first.
 inline void AddLanes(double* sums, double* lows) {
   for (int stride = 4; stride > 0; stride /= 2) {
@@ -177,10 +194,7 @@ class DoublesSum {
  public:
   static constexpr double kIdentity = 0.0;
 
-  HWY_INLINE DoublesSum() {
-    for (auto& lanes : sum_) lanes = hn::Zero(Tag<double>());
-    for (auto& lanes : low_) lanes = hn::Zero(Tag<double>());
-  }
+  HWY_INLINE DoublesSum() {}
 
   // Lanes l, l + 8, l + 16 and l + 24 of each half of a step as (0 + 2) + (1 + 3).
   template <class StepAt>
@@ -193,8 +207,8 @@ class DoublesSum {
     alignas(64) double sums[8];
     alignas(64) double lows[8];
     for (int64_t i = 0; i < kVectors; ++i) {
-      hn::Store(sum_[i], Tag<double>(), sums + i * LanesOf<double>());
-      hn::Store(low_[i], Tag<double>(), lows + i * LanesOf<double>());
+      hn::Store(lanes_[i].sum, Tag<double>(), sums + i * LanesOf<double>());
+      hn::Store(lanes_[i].low, Tag<double>(), lows + i * LanesOf<double>());
     }
     AddLanes(sums, lows);
     *sum = sums[0];
@@ -213,18 +227,11 @@ class DoublesSum {
       const auto second = at(kVectors + i);
       const auto even = hn::Add(first, at(2 * kVectors + i));
       const auto odd = hn::Add(second, at(3 * kVectors + i));
-      const auto term = hn::Add(even, odd);
-      auto& sum = sum_[i - begin];
-      const auto before = sum;
-      sum = hn::Add(before, term);
-      const auto from_term = hn::Sub(sum, before);
-      const auto lost = hn::Add(hn::Sub(before, hn::Sub(sum, from_term)), hn::Sub(term, from_term));
-      low_[i - begin] = hn::Add(low_[i - begin], lost);
+      lanes_[i - begin].Add(hn::Add(even, odd));
     }
   }
 
-  hn::Vec<Tag<double>> sum_[kVectors];
-  hn::Vec<Tag<double>> low_[kVectors];
+  SumAndLost<Tag<double>> lanes_[kVectors];
 };
 
 // Of exponentials.

@@ -49,21 +49,16 @@ struct ColumnSums {
 template <>
 struct ColumnSums<double> {
   HWY_INLINE ColumnSums(const double* sums, const double* lows)
-      : sum(hn::LoadU(Tag<double>(), sums)), low(hn::LoadU(Tag<double>(), lows)) {}
+      : lanes(hn::LoadU(Tag<double>(), sums), hn::LoadU(Tag<double>(), lows)) {}
 
-  HWY_INLINE void Add(hn::Vec<Tag<double>> x) {
-    const auto before = sum;
-    sum = hn::Add(before, x);
-    const auto from_x = hn::Sub(sum, before);
-    low = hn::Add(low, hn::Add(hn::Sub(before, hn::Sub(sum, from_x)), hn::Sub(x, from_x)));
-  }
+  HWY_INLINE void Add(hn::Vec<Tag<double>> x) { lanes.Add(x); }
 
   HWY_INLINE void Store(double* sums, double* lows) const {
-    hn::StoreU(sum, Tag<double>(), sums);
-    hn::StoreU(low, Tag<double>(), lows);
+    hn::StoreU(lanes.sum, Tag<double>(), sums);
+    hn::StoreU(lanes.low, Tag<double>(), lows);
   }
 
-  hn::Vec<Tag<double>> sum, low;
+  SumAndLost<Tag<double>> lanes;
 };
 
 template <class T>
@@ -76,8 +71,7 @@ class Columns {
         logits_(static_cast<const T*>(tile.logits)),
         stage_(static_cast<C*>(tile.stage)),
         work_(static_cast<Workspace*>(tile.work)) {
-    for (int64_t r = 0; r < kMostColumns; ++r) work_->labels[r] = Label(-1);
-    for (int64_t r = 0; r < tile.rows; ++r) work_->labels[r] = static_cast<Label>(tile.labels[r]);
+    static_assert(kMostColumns % kLanes == 0, "whole vectors of rows have room");
   }
 
   bool HasStage() const { return stage_ != nullptr; }
@@ -120,6 +114,8 @@ class Columns {
 
   // Exponentials without their labels', and their sums; which rows are plain, masked logits apart.
   void FoldPlainOrMasked() const {
+    for (int64_t r = 0; r < tile_.rows; ++r) work_->labels[r] = static_cast<Label>(tile_.labels[r]);
+    std::fill(work_->labels + tile_.rows, work_->labels + PaddedRows(), Label(-1));
     Fold<PlainExp<T>>();
     if (HWY_UNLIKELY(!ArePlain())) Fold<PlainExp<T, Unscaled<T>, true>>();
   }
@@ -130,11 +126,15 @@ class Columns {
   using Label = hwy::MakeSigned<C>;
   using Bits = hwy::MakeUnsigned<C>;
 
+  // Whole vectors of rows.
+  int64_t PaddedRows() const { return (tile_.rows + kLanes - 1) / kLanes * kLanes; }
+
   template <class Exp>
   void Fold() const {
-    std::fill(work_->sums, work_->sums + kMostColumns, 0.0);
-    std::fill(work_->lows, work_->lows + kMostColumns, 0.0);
-    std::fill(work_->ranges, work_->ranges + kMostColumns, Bits(0));
+    const int64_t padded = PaddedRows();
+    std::fill(work_->sums, work_->sums + padded, 0.0);
+    std::fill(work_->lows, work_->lows + padded, 0.0);
+    std::fill(work_->ranges, work_->ranges + padded, Bits(0));
     int64_t j = 0;
     for (; j + kTogether <= tile_.classes; j += kTogether) FoldClasses<Exp, kTogether>(j);
     if (j + 2 <= tile_.classes) {

@@ -302,6 +302,15 @@ void WriteStaged(const Tile& tile, const RowState* states, const RowGrad* grads,
   }
 }
 
+// Of rows that are not read 0: a negative one would make -0.
+template <class C>
+void NarrowFactors(const Tile& tile, const double* factors, C* to) {
+  std::transform(factors, factors + tile.rows, to, [](double x) { return static_cast<C>(x); });
+  for (int64_t r = 0; r < tile.rows && !tile.is_read; ++r) {
+    if (tile.labels[r] == kSkipRow) to[r] = C(0);
+  }
+}
+
 // The stage of rows that are not read holds zeros.
 template <class T>
 void WritePlain(const Tile& tile, const double* factors, const double* marks, const GradientTile& out,
@@ -316,25 +325,17 @@ void WritePlain(const Tile& tile, const double* factors, const double* marks, co
       });
     } else {
       WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
-        const int64_t* const labels = tile.labels;
-        const int64_t rows = tile.rows;
-        std::transform(factors, factors + rows, products.Factors(), [](double x) { return static_cast<C>(x); });
-        for (int64_t r = 0; r < rows; ++r) {
-          if (labels[r] == kSkipRow) {
-            products.Factors()[r] = C(0);  // a negative one would make -0
-          } else {
-            products.SetMark(r, labels[r], static_cast<C>(marks[r]));
-          }
+        NarrowFactors(tile, factors, products.Factors());
+        for (int64_t r = 0; r < tile.rows; ++r) {
+          if (tile.labels[r] != kSkipRow) products.SetMark(r, tile.labels[r], static_cast<C>(marks[r]));
         }
       });
     }
     return;
   }
   const Columns<T> columns(tile);
-  for (int64_t r = 0; r < tile.rows; ++r) {
-    columns.Factors()[r] = tile.labels[r] == kSkipRow ? C(0) : static_cast<C>(factors[r]);
-    columns.Marks()[r] = static_cast<C>(marks[r]);
-  }
+  NarrowFactors(tile, factors, columns.Factors());
+  std::transform(marks, marks + tile.rows, columns.Marks(), [](double x) { return static_cast<C>(x); });
   columns.Write(static_cast<T*>(out.data), out.class_stride, out.stream);
 }
 

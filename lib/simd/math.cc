@@ -144,8 +144,10 @@ bool FindAnyPlainRows(const PlainRows& rows) {
 }
 
 // Sums of the values at kRowVector lanes of eight, whose rounding errors are kept.
-struct RowSums {
-  HWY_INLINE RowSums() : sum(hn::Zero(RowTag())), low(hn::Zero(RowTag())) {}
+struct RowSums : SumAndLost<RowTag> {
+  HWY_INLINE RowSums() {}
+
+  using SumAndLost::Add;
 
   HWY_INLINE void Add(const double* values, const int64_t* labels) {
     const RowTag d;
@@ -156,16 +158,6 @@ struct RowSums {
     const auto is_read = hn::RebindMask(d, hn::Gt(label, hn::Set(di, kSkipRow)));
     Add(hn::IfThenElse(is_read, hn::LoadU(d, values), instead));
   }
-
-  HWY_INLINE void Add(hn::Vec<RowTag> term) {
-    const auto before = sum;
-    sum = hn::Add(before, term);
-    const auto from_term = hn::Sub(sum, before);
-    low = hn::Add(low, hn::Add(hn::Sub(before, hn::Sub(sum, from_term)), hn::Sub(term, from_term)));
-  }
-
-  hn::Vec<RowTag> sum;
-  hn::Vec<RowTag> low;
 };
 
 // Eight sums, whatever the width of a vector.

@@ -45,6 +45,9 @@ bool StageTogether(const Tile& tile, int64_t first, int64_t last, const Scaling&
   const StagedRow<C> row(classes);
   const int64_t count = last - first;
   int64_t r = 0;
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (sizeof(C) == sizeof(double)) r = row.SumInTurn(stage, count, sums, lows);
+#endif
 #if HWY_CAP_GE512
   if constexpr (sizeof(C) == sizeof(float)) r = row.SumEights(stage, count, sums);
 #endif
