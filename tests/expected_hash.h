@@ -9,7 +9,7 @@
 namespace xent_test {
 
 constexpr uint64_t kExpectedHashF32 = 0xB7BABBAC467068FF;
-constexpr uint64_t kExpectedHashF64 = 0xA6F6008509DBDB78;
+constexpr uint64_t kExpectedHashF64 = 0x491EFA397BC5FCBA;
 constexpr uint64_t kExpectedHashBf16 = 0x4B2DACA0DB011B2F;
 constexpr uint64_t kExpectedHashF16 = 0x43327374518C3898;
 

@@ -238,6 +238,35 @@ class DoublesSum {
 template <class C>
 using StepSum = std::conditional_t<sizeof(C) == sizeof(float), SumOfFours<SumsOfPositiveLanes>, DoublesSum>;
 
+// Of losses: in fours, but for steps with numbers of which four may be more than f32 holds.
+class LossSum : public WidenedSum {
+ public:
+  HWY_INLINE LossSum() {}
+
+  // Steps without such.
+  template <class StepAt>
+  HWY_INLINE void AddSmall(const StepAt& at) {
+    SinglesSum::Add(at);
+  }
+
+  template <class StepAt>
+  HWY_INLINE void Add(const StepAt& at) {
+    const Tag<float> d;
+    auto are_small = hn::Lt(hn::Abs(at(0)), hn::Set(d, 0x1p120f));
+    for (int64_t i = 1; i < 4 * kPart; ++i) {
+      are_small = hn::And(are_small, hn::Lt(hn::Abs(at(i)), hn::Set(d, 0x1p120f)));
+    }
+    if (HWY_LIKELY(hn::AllTrue(d, are_small))) {
+      SinglesSum::Add(at);
+    } else {
+      WidenedSum::Add(at);
+    }
+  }
+};
+
+template <class C>
+using LossSumOf = std::conditional_t<sizeof(C) == sizeof(float), LossSum, DoublesSum>;
+
 // For logits of either sign: what cancels must not have been rounded in f32.
 template <class C>
 using SignedSum = std::conditional_t<sizeof(C) == sizeof(float), WidenedSum, DoublesSum>;

@@ -85,12 +85,13 @@ struct BinaryWeights {
   hn::Vec<D> a;
 };
 
-// The loss of a logit, and its derivative.
-template <class D>
+// The loss of a logit, and its derivative. kIsFinite: neither the logit nor a weight is infinite.
+template <bool kIsFinite = false, class D>
 HWY_INLINE BinaryResult<D> OfLogit(D d, hn::Vec<D> x, const BinaryWeights<D>& weights, const Logistic<D>& logistic,
                                    hn::Vec<D> sigmoid, hn::Vec<D> sigmoid_of_minus) {
   const auto is_negative = hn::Lt(x, hn::Zero(d));
-  const auto missed = TimesFactor(d, hn::IfThenElse(is_negative, weights.a, weights.b), hn::Abs(x));
+  const auto weight = hn::IfThenElse(is_negative, weights.a, weights.b);
+  const auto missed = kIsFinite ? hn::Mul(weight, hn::Abs(x)) : TimesFactor(d, weight, hn::Abs(x));
   return {hn::MulAdd(hn::Add(weights.a, weights.b), logistic.softplus, missed),
           hn::NegMulAdd(weights.a, sigmoid_of_minus, hn::Mul(weights.b, sigmoid))};
 }
@@ -104,10 +105,22 @@ struct LogitsForm {
 
   template <class D>
   static HWY_INLINE BinaryResult<D> Of(D d, hn::Vec<D> x, const BinaryWeights<D>& weights) {
-    const Logistic<D> logistic(d, hn::Abs(x));
+    return From<false>(d, x, weights, Logistic<D>(d, hn::Abs(x)));
+  }
+
+  // The same bits of a small logit and a target in [0, 1], f32.
+  template <class D>
+  static HWY_INLINE BinaryResult<D> OfSmall(D d, hn::Vec<D> x, hn::Vec<D> target) {
+    return From<true>(d, x, BinaryWeights<D>(d, target), Logistic<D>::OfSmall(d, hn::Abs(x)));
+  }
+
+ private:
+  template <bool kIsFinite, class D>
+  static HWY_INLINE BinaryResult<D> From(D d, hn::Vec<D> x, const BinaryWeights<D>& weights,
+                                         const Logistic<D>& logistic) {
     const auto is_negative = hn::Lt(x, hn::Zero(d));
-    return OfLogit(d, x, weights, logistic, hn::IfThenElse(is_negative, logistic.small, logistic.large),
-                   hn::IfThenElse(is_negative, logistic.large, logistic.small));
+    return OfLogit<kIsFinite>(d, x, weights, logistic, hn::IfThenElse(is_negative, logistic.small, logistic.large),
+                              hn::IfThenElse(is_negative, logistic.large, logistic.small));
   }
 };
 

@@ -38,7 +38,15 @@ class BinaryRun {
   HWY_INLINE void Go(const Arrays& at, int64_t first, int64_t end) {
     const BinaryLaneTerms<C> lanes(terms_);
     Part part;
+    // Of other slopes a product may be -0.
+    const bool may_be_small = kPlain && sizeof(C) == sizeof(float) && (!kGradient || lanes.slope != C(0));
     for (int64_t i = first; i < end; i += kStep) {
+      if constexpr (kPlain && sizeof(C) == sizeof(float)) {
+        if (HWY_LIKELY(may_be_small && end - i >= kStep && AreSmall(at, i))) {
+          SmallStep<kGradient, kStream>(lanes, at, i);
+          continue;
+        }
+      }
       const int64_t count = std::min(kStep, end - i);
       const bool is_cut = count < kStep;
       if (HWY_UNLIKELY(is_cut)) Copy(at, i, count, &part);
@@ -51,7 +59,7 @@ class BinaryRun {
   HWY_INLINE void AddTo(BinarySums* sums) {
     double block, block_low;
     sum_.Finish(&block, &block_low);
-    sum_ = SignedSum<C>();
+    sum_ = LossSumOf<C>();
     const double before = sums->sum;
     sums->sum = before + block;
     const double from_block = sums->sum - before;
@@ -94,6 +102,38 @@ class BinaryRun {
     const size_t n = static_cast<size_t>(count);
     if (at.loss != nullptr) std::memcpy(at.loss + first, part.loss, n * sizeof(C));
     if (at.gradient != nullptr) std::memcpy(static_cast<void*>(at.gradient + first), part.gradient, n * sizeof(U));
+  }
+
+  // Whether the logits of a step are small, and its targets from 0 to 1, but for -0.
+  static HWY_INLINE bool AreSmall(const Arrays& at, int64_t i) {
+    const Tag<C> d;
+    const hn::RebindToUnsigned<Tag<C>> du;
+    const auto far = hn::BitCast(du, hn::Set(d, C(kSmallMagnitude)));
+    const auto one = hn::BitCast(du, hn::Set(d, C(1)));
+    auto farthest = far;
+    auto most = one;
+    for (int64_t v = 0; v < kStepVectors<C>; ++v) {
+      const auto x = FromStorage(d, at.x + i + v * LanesOf<C>());
+      farthest = hn::Max(farthest, hn::BitCast(du, hn::Abs(x)));
+      most = hn::Max(most, hn::BitCast(du, FromStorage(d, at.targets + i + v * LanesOf<C>())));
+    }
+    return hn::AllTrue(du, hn::And(hn::Eq(farthest, far), hn::Eq(most, one)));
+  }
+
+  // Such a step: the bits of Step with fewer instructions.
+  template <bool kGradient, bool kStream>
+  HWY_INLINE void SmallStep(const BinaryLaneTerms<C>& lanes, const Arrays& at, int64_t i) {
+    const Tag<C> d;
+    PrefetchAhead<kStep>(at.x + i);
+    PrefetchAhead<kStep>(at.targets + i);
+    sum_.AddSmall([&](int64_t v) XENT_LAMBDA {
+      const int64_t from = i + v * LanesOf<C>();
+      const auto result = LogitsForm::OfSmall(d, FromStorage(d, at.x + from), FromStorage(d, at.targets + from));
+      if constexpr (kGradient) {
+        ToStorage<kStream>(hn::Mul(hn::Set(d, lanes.slope), result.gradient), d, at.gradient + from);
+      }
+      return result.loss;
+    });
   }
 
   // A step, of which `count` elements are some.
@@ -159,7 +199,7 @@ class BinaryRun {
   }
 
   const BinaryTerms& terms_;
-  SignedSum<C> sum_;  // two large losses may add up to more than f32 holds
+  LossSumOf<C> sum_;
   int64_t ignored_ = 0;
   int64_t outside_ = 0;
 };

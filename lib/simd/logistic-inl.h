@@ -225,9 +225,13 @@ HWY_INLINE TanhAndSlope<D> FindShortTanhAndSlope(D d, hn::Vec<D> t) {
 constexpr float kLog1pTailF32[] = {-0xffffe9p-25f, 0xaaa6eap-25f,  -0xff9248p-26f, 0xc9a837p-26f, -0x9d2b64p-26f,
                                    0xda7fabp-27f,  -0xebb79ep-28f, 0xa50149p-29f,  -0xd8911fp-32f};
 
+// e^-a is a normal number up to here.
+constexpr float kSmallMagnitude = 80.0f;
+
 // Of a magnitude a >= 0: log(1 + e^-a), sigmoid(-a) and sigmoid(a), f32 in f32: within 2 ULP.
 template <class D>
 struct Logistic {
+  HWY_INLINE Logistic() {}
   HWY_INLINE Logistic(D d, hn::Vec<D> magnitude) : Logistic(d, magnitude, hn::Zero(d)) {}
 
   // Of magnitude + rest, which f32 takes in where it rounds no more.
@@ -237,19 +241,30 @@ struct Logistic {
       small = Sigmoid()(d, hn::Neg(magnitude), 0);
       large = Sigmoid()(d, magnitude, 0);
     } else {
-      const auto e = ExpOfMinus(d, magnitude, rest);
-      softplus = Log1pOfFraction(d, e);
-      large = hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), e));
-      small = hn::Mul(e, large);
+      SetFrom(d, ExpOfMinus(d, magnitude, rest));
     }
+  }
+
+  // The same bits for magnitudes up to kSmallMagnitude. f32.
+  static HWY_INLINE Logistic OfSmall(D d, hn::Vec<D> magnitude) {
+    const auto reduced = ReduceExp(d, hn::Neg(magnitude));
+    Logistic result;
+    result.SetFrom(d, ExpScaled(d, reduced, reduced.shifted));
+    return result;
+  }
+
+  // e = e^-a.
+  HWY_INLINE void SetFrom(D d, hn::Vec<D> e) {
+    softplus = Log1pOfFraction(d, e);
+    large = hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), e));
+    small = hn::Mul(e, large);
   }
 
   // e^-(a + rest) for a >= 0, subnormal results included. f32.
   static HWY_INLINE hn::Vec<D> ExpOfMinus(D d, hn::Vec<D> a, hn::Vec<D> rest) {
-    constexpr float kLifted = -80.0f;
     const auto least = hn::Set(d, -110.0f);
     const auto x = hn::IfThenElse(hn::Gt(a, hn::Neg(least)), least, hn::Neg(a));  // a maximum might forget NaN
-    const auto is_lifted = hn::Lt(x, hn::Set(d, kLifted));
+    const auto is_lifted = hn::Lt(x, hn::Set(d, -kSmallMagnitude));
     auto reduced = ReduceExp(d, x);
     reduced.remainder = hn::Sub(reduced.remainder, rest);
     const auto shifted = hn::Add(reduced.shifted, hn::IfThenElseZero(is_lifted, hn::Set(d, 64.0f)));
@@ -262,10 +277,12 @@ struct Logistic {
     const auto pair = [d, e](int k) XENT_LAMBDA {
       return hn::MulAdd(hn::Set(d, kLog1pTailF32[k + 1]), e, hn::Set(d, kLog1pTailF32[k]));
     };
+    // The two largest coefficients last, one by one: each rounding of theirs is a tenth of a unit of the result.
     const auto e2 = hn::Mul(e, e);
-    const auto e4 = hn::Mul(e2, e2);
     const auto high = hn::MulAdd(hn::MulAdd(hn::Set(d, kLog1pTailF32[8]), e2, pair(6)), e2, pair(4));
-    const auto tail = hn::MulAdd(high, e4, hn::MulAdd(pair(2), e2, pair(0)));
+    const auto rest = hn::MulAdd(high, e2, pair(2));
+    const auto from_second = hn::MulAdd(rest, e, hn::Set(d, kLog1pTailF32[1]));
+    const auto tail = hn::MulAdd(from_second, e, hn::Set(d, kLog1pTailF32[0]));
     return hn::MulAdd(e2, tail, e);
   }
 

@@ -39,7 +39,7 @@ class StagedRow {
     } else if (n_ <= kStep / 2) {
       const hn::CappedTag<double, 1> d;
       SumAndLost<hn::CappedTag<double, 1>> terms;
-      for (int64_t j = 0; j < n_; ++j) terms.Add(hn::Set(d, row[j]));
+      for (int64_t j = 0; j < n_; j += 2) terms.Add(hn::Set(d, j + 1 < n_ ? row[j] + row[j + 1] : row[j]));
       *sum = hn::GetLane(terms.sum);
       *low = hn::GetLane(terms.low);
       return;
@@ -63,8 +63,8 @@ class StagedRow {
       for (int64_t j = 0; j < n_; j += 2) {
         const auto even = ClassesOfRows(d, from + j);
         const auto odd = ClassesOfRows(d, from + n_ + j);
-        terms.Add(hn::InterleaveLower(d, even, odd));
-        if (j + 1 < n_) terms.Add(hn::InterleaveUpper(d, even, odd));
+        const auto first = hn::InterleaveLower(d, even, odd);
+        terms.Add(j + 1 < n_ ? hn::Add(first, hn::InterleaveUpper(d, even, odd)) : first);
       }
       hn::StoreU(terms.sum, d, sums + r);
       hn::StoreU(terms.low, d, lows + r);
