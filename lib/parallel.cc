@@ -76,7 +76,7 @@ void SetDefaultThreads(int threads) { default_threads.store(threads, std::memory
 
 Team ChooseTeam(int requested, const xent_parallel_runner* runner, int64_t work) {
   if (requested == 0) requested = runner != nullptr ? runner->concurrency : DefaultThreads();
-  const int64_t useful = std::max<int64_t>(1, work / kWorkPerThread);
+  const int64_t useful = std::max<int64_t>(1, (work + kWorkPerThread / 2) / kWorkPerThread);
   return Team{static_cast<int>(std::min<int64_t>({requested, useful, kMaxShares})), runner};
 }
 

@@ -92,13 +92,21 @@ bool Softmax::Run() const {
   return true;
 }
 
+// Whether the slices of long rows are shared, and not the rows: there are few, and some threads would be idle
+// meanwhile. The exponentials of shared rows are computed twice if there is a gradient.
+bool Softmax::AreRowsShared() const {
+  const int64_t rows = task_.logits.rows;
+  const int64_t threads = team_.threads;
+  const int64_t turns = (rows + threads - 1) / threads;
+  const double busy = static_cast<double>(rows) / static_cast<double>(turns * threads);
+  const bool is_few = rows < 4 * threads && rows <= kTileRows && rows * SlicesPerRow() <= kMaxSlices;
+  return threads > 1 && is_few && busy < (task_.outputs.gradient != nullptr ? 0.7 : 0.95);
+}
+
 // Units of equal length in lots of consecutive units; or the whole matrix as one tile whose slices are shared.
 bool Softmax::RunAll(Totals* totals) const {
   const Matrix& x = task_.logits;
-  const bool is_few_rows = x.rows < 4 * int64_t{team_.threads} && x.rows <= kTileRows;
-  if (!staged_ && team_.threads > 1 && is_few_rows && x.rows * SlicesPerRow() <= kMaxSlices) {
-    return RunTogether(totals);
-  }
+  if (!staged_ && AreRowsShared()) return RunTogether(totals);
   // Tiles are runs of rows at equal distances.
   const int64_t run_rows = x.inner == 1 ? x.rows : x.inner;
   const int64_t units_per_run = (run_rows + unit_rows_ - 1) / unit_rows_;

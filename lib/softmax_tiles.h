@@ -48,6 +48,7 @@ class Softmax {
 
  private:
   bool RunAll(Totals* totals) const;
+  bool AreRowsShared() const;
   bool RunTogether(Totals* totals) const;
   void RunRows(int64_t first, int64_t count, Carried* before, Rows* rows, Totals* totals) const;
   void RunOnStack(int64_t first, int64_t count, Carried* before, Rows* rows, Totals* totals) const;
