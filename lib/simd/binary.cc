@@ -33,8 +33,9 @@ class BinaryRun {
 
   HWY_INLINE explicit BinaryRun(const BinaryTerms& terms) : terms_(terms) {}
 
-  // Elements [first, end), step by step. A step that is cut is run in copies that have a whole one.
-  template <bool kPlain, bool kGradient, bool kStream>
+  // Elements [first, end), step by step. A step that is cut is run in copies that have a whole one. Without kLoss no
+  // losses are wanted.
+  template <bool kPlain, bool kGradient, bool kStream, bool kLoss>
   HWY_INLINE void Go(const Arrays& at, int64_t first, int64_t end) {
     const BinaryLaneTerms<C> lanes(terms_);
     Part part;
@@ -43,14 +44,14 @@ class BinaryRun {
     for (int64_t i = first; i < end; i += kStep) {
       if constexpr (kPlain && sizeof(C) == sizeof(float)) {
         if (HWY_LIKELY(may_be_small && end - i >= kStep && AreSmall(at, i))) {
-          SmallStep<kGradient, kStream>(lanes, at, i);
+          SmallStep<kGradient, kStream, kLoss>(lanes, at, i);
           continue;
         }
       }
       const int64_t count = std::min(kStep, end - i);
       const bool is_cut = count < kStep;
       if (HWY_UNLIKELY(is_cut)) Copy(at, i, count, &part);
-      Step<kPlain, kGradient, kStream>(lanes, is_cut ? part.at : at, is_cut ? 0 : i, count);
+      Step<kPlain, kGradient, kStream, kLoss>(lanes, is_cut ? part.at : at, is_cut ? 0 : i, count);
       if (HWY_UNLIKELY(is_cut)) CopyBack(part, i, count, at);
     }
   }
@@ -121,7 +122,7 @@ class BinaryRun {
   }
 
   // Such a step: the bits of Step with fewer instructions.
-  template <bool kGradient, bool kStream>
+  template <bool kGradient, bool kStream, bool kLoss>
   HWY_INLINE void SmallStep(const BinaryLaneTerms<C>& lanes, const Arrays& at, int64_t i) {
     const Tag<C> d;
     PrefetchAhead<kStep>(at.x + i);
@@ -132,18 +133,19 @@ class BinaryRun {
       if constexpr (kGradient) {
         ToStorage<kStream>(hn::Mul(hn::Set(d, lanes.slope), result.gradient), d, at.gradient + from);
       }
+      if constexpr (kLoss) hn::StoreU(result.loss, d, at.loss + from);
       return result.loss;
     });
   }
 
   // A step, of which `count` elements are some.
-  template <bool kPlain, bool kGradient, bool kStream>
+  template <bool kPlain, bool kGradient, bool kStream, bool kLoss>
   HWY_INLINE void Step(const BinaryLaneTerms<C> lanes, const Arrays& at, int64_t i, int64_t count) {
     alignas(64) C losses[kStep];
     PrefetchAhead<kStep>(at.x + i);
     PrefetchAhead<kStep>(at.targets + i);
     for (int64_t v = 0; v < kStepVectors<C>; ++v) {
-      hn::Store(Element<kPlain, kGradient, kStream>(lanes, at, i + v * LanesOf<C>()), Tag<C>(),
+      hn::Store(Element<kPlain, kGradient, kStream, kLoss>(lanes, at, i + v * LanesOf<C>()), Tag<C>(),
                 losses + v * LanesOf<C>());
     }
     if (HWY_UNLIKELY(count < kStep)) {
@@ -154,7 +156,7 @@ class BinaryRun {
   }
 
   // The loss of the elements from i on; it and the gradient go to where they are wanted.
-  template <bool kPlain, bool kGradient, bool kStream>
+  template <bool kPlain, bool kGradient, bool kStream, bool kLoss>
   HWY_INLINE V Element(const BinaryLaneTerms<C> lanes, const Arrays& at, int64_t i) {
     const Tag<C> d;
     const auto zero = hn::Zero(d);
@@ -194,7 +196,7 @@ class BinaryRun {
       outside_ += LanesOf<C>() - static_cast<int64_t>(hn::CountTrue(d, is_inside));
     }
     if constexpr (kGradient) ToStorage<kStream>(result.gradient, d, at.gradient + i);
-    if (!kPlain && at.loss != nullptr) hn::StoreU(result.loss, d, at.loss + i);
+    if (kLoss && at.loss != nullptr) hn::StoreU(result.loss, d, at.loss + i);
     return result.loss;
   }
 
@@ -204,14 +206,14 @@ class BinaryRun {
   int64_t outside_ = 0;
 };
 
-template <bool kPlain, class Run>
+template <bool kPlain, bool kLoss, class Run>
 HWY_INLINE void RunBlock(Run* run, const typename Run::Arrays& at, int64_t first, int64_t end, bool stream) {
   if (at.gradient == nullptr) {
-    run->template Go<kPlain, false, false>(at, first, end);
+    run->template Go<kPlain, false, false, kLoss>(at, first, end);
   } else if (stream) {
-    run->template Go<kPlain, true, Run::kMayStream>(at, first, end);
+    run->template Go<kPlain, true, Run::kMayStream, kLoss>(at, first, end);
   } else {
-    run->template Go<kPlain, true, false>(at, first, end);
+    run->template Go<kPlain, true, false, kLoss>(at, first, end);
   }
 }
 
@@ -229,14 +231,15 @@ void RunBinary(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* s
   const bool stream = kIsLogits && piece.stream && at.gradient != nullptr && ElementsToAlignment(at.gradient) == 0;
   // What most calls are: fewer instructions, of which more are under way at once.
   const bool is_plain = kIsLogits && at.weight == nullptr && at.pos_weight == nullptr && at.upstream == nullptr &&
-                        at.loss == nullptr && terms.smoothing == 0.0 && terms.pos_weight == 1.0 &&
-                        terms.ignored != terms.ignored;
+                        terms.smoothing == 0.0 && terms.pos_weight == 1.0 && terms.ignored != terms.ignored;
   for (int64_t first = 0; first < piece.n; first += kBinaryBlock) {
     const int64_t end = std::min(first + kBinaryBlock, piece.n);
-    if (is_plain) {
-      RunBlock<kIsLogits>(&run, at, first, end, stream);
+    if (is_plain && at.loss == nullptr) {
+      RunBlock<kIsLogits, false>(&run, at, first, end, stream);
+    } else if (is_plain) {
+      RunBlock<kIsLogits, true>(&run, at, first, end, stream);
     } else {
-      RunBlock<false>(&run, at, first, end, stream);
+      RunBlock<false, true>(&run, at, first, end, stream);
     }
     run.AddTo(sums);
   }
