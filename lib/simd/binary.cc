@@ -39,10 +39,10 @@ class BinaryRun {
   HWY_INLINE void Go(const Arrays& at, int64_t first, int64_t end) {
     const BinaryLaneTerms<C> lanes(terms_);
     Part part;
-    // Of other slopes a product may be -0.
-    const bool may_be_small = kPlain && sizeof(C) == sizeof(float) && (!kGradient || lanes.slope != C(0));
     for (int64_t i = first; i < end; i += kStep) {
       if constexpr (kPlain && sizeof(C) == sizeof(float)) {
+        // Products of a slope of 0 may be -0.
+        const bool may_be_small = !kGradient || lanes.slope != C(0);
         if (HWY_LIKELY(may_be_small && end - i >= kStep && AreSmall(at, i))) {
           SmallStep<kGradient, kStream, kLoss>(lanes, at, i);
           continue;
