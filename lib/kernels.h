@@ -81,8 +81,19 @@ struct TargetSums {
   double own;
 };
 
+// Of a row, or a chunk of one, whose largest logit is `top`: the sum of e^z_j over the others, and of e^z_j (top - x_j)
+// over all, relative to 2^exponent e^anchor. NaN: it holds NaN or +inf. A top of -inf: nothing else.
+struct EntropySums {
+  double top;
+  double others;
+  double gaps;
+  double anchor;
+  int32_t exponent;
+};
+
 // What a row's gradient is made of: scale * e^(x_j - anchor) / (total * 2^exponent) - offset - target * u_j for every
-// class but the label.
+// class but the label. Tilted, the first term is multiplied by base + tilt * (x_j - top), top the largest logit; of f32
+// lanes.
 struct RowGrad {
   enum Kind : int32_t { kSoftmax, kZero, kNaN };
   double scale;
@@ -91,9 +102,13 @@ struct RowGrad {
   double label_value;
   double offset;
   double target;
+  double base;
+  double tilt;
+  double top;
   int32_t exponent;
   int32_t plan;
   Kind kind;
+  bool is_tilted;
 };
 
 // Rows that lie side by side (stride 1), their classes apart, are staged class by class: so many at a time, a multiple
@@ -152,7 +167,7 @@ struct GradientTile {
   int64_t stride;
   int64_t class_stride;
   bool stream;       // bypass the cache: the gradient is much larger than it
-  bool has_offsets;  // false: every offset is 0
+  bool are_products;  // every offset is 0, and nothing is tilted
   TargetRows targets;
 };
 
@@ -188,6 +203,8 @@ struct SoftmaxKernels {
   void (*sum_differences)(const Tile& tile, double* sums);
   // The sums of each row that is read, y its label. Of f32 lanes.
   void (*sum_targets)(const Tile& tile, const TargetRows& targets, TargetSums* sums);
+  // Of each row that is read, of kChunk classes at most. Of f32 lanes.
+  void (*sum_entropies)(const Tile& tile, EntropySums* sums);
   // The first largest logit of each row that is read; -1 where there is NaN or +inf. Not of columns.
   void (*find_largest)(const Tile& tile, int64_t* classes);
   // Logits of the labels, widened; 0 for rows that are not read.

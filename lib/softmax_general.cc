@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "lib/isa.h"
+#include "lib/row_entropy.h"
 #include "lib/row_state.h"
 #include "lib/softmax_rows.h"
 #include "lib/softmax_totals.h"
@@ -88,6 +89,21 @@ class General {
     }
   }
 
+  void FindEntropy(int64_t row, double* gap, double* entropy) const {
+    alignas(64) Work work;
+    StartRows(task_, 1, &work.rows);
+    LoadRows(task_, row, 1, &work.rows);
+    FindLargest(&work);
+    FindStates(&work);
+    AddLeftOut(math_, false, &work.rows);
+    FindTotals(&work.rows);
+    FindProbability(&work.rows);
+    FindMarks(&work);
+    FindEntropies(&work);
+    *gap = work.rows.gap[0];
+    *entropy = work.rows.entropy[0];
+  }
+
  private:
   void RunTile(int64_t first, int64_t count, Work* work, Totals* totals) const;
   template <class Body>
@@ -102,10 +118,6 @@ class General {
   void WriteLogProbabilities(Work* work) const;
   void WriteGradient(Work* work) const;
 
-  bool WantsEntropy() const {
-    return task_.outputs.entropy != nullptr || task_.options.entropy_weight != 0.0 ||
-           task_.options.entropy_upstream != nullptr;
-  }
   bool IsOnePiece() const { return task_.logits.classes <= kPiece; }
 
   const SoftmaxTask& task_;
@@ -131,7 +143,7 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   FindProbability(&rows);
   FindMarks(work);
   FindTargets(work);
-  FindEntropies(work);
+  if (WantsEntropy(task_)) FindEntropies(work);
   FindLosses(task_, math_, &rows);
   WriteRows(task_, math_, rows, tile_rows_, totals);
   for (int64_t r = 0; r < count && task_.outputs.row_state != nullptr; ++r)
@@ -276,7 +288,6 @@ void General::FindTargets(Work* work) const {
 
 void General::FindEntropies(Work* work) const {
   Rows& rows = work->rows;
-  if (!WantsEntropy()) return;
   Sum gaps[kTileRows];
   ForPieces(work, false, [&] {
     FindProbabilities(work);
@@ -302,7 +313,7 @@ void General::FindProbabilities(Work* work) const {
     const Tile tile = {piece.z,     piece.classes, 1,    rows.count, piece.classes, rows.read,
                        work->stage, nullptr,       true, false,      1.0,           nullptr};
     doubles_.write_staged(tile, rows.states, rows.grads,
-                          GradientTile{work->probabilities, piece.classes, 1, false, false, {}});
+                          GradientTile{work->probabilities, piece.classes, 1, false, true, {}});
     work->has_probabilities = true;
     return;
   }
@@ -412,8 +423,8 @@ bool IsGeneral(const SoftmaxTask& task) {
   const bool is_dense = task.targets.kind == XENT_TARGET_DENSE;
   const bool has_targets = (is_dense && !HasDenseRows(task)) || task.targets.kind == XENT_TARGET_SPARSE;
   const bool has_terms = has_targets || task.product == Product::kLogProbabilities ||
-                         (options.scale != 1.0 && !IsScaledEarly(task)) || options.softcap != 0.0 ||
-                         options.entropy_weight != 0.0 || options.entropy_upstream != nullptr;
+                         (options.scale != 1.0 && !IsScaledEarly(task)) || options.softcap != 0.0;
+  const bool has_entropy = WantsEntropy(task) && (!HasRowEntropies(task) || options.lse != nullptr);
   const bool wants_classes = out.argmax != nullptr || out.correct != nullptr;
   const bool is_smoothed = options.label_smoothing != 0.0;
   // Rows of adjacent classes have a shorter way to these.
@@ -421,7 +432,7 @@ bool IsGeneral(const SoftmaxTask& task) {
                              options.live_classes == 0 &&
                              options.label_smoothing <= 0.9 &&  // what the label keeps hides what cancels
                              options.focal_gamma == 0.0;  // whose slope can pass f32's range when others have targets
-  return has_layout || has_terms || out.entropy != nullptr || (is_smoothed && !has_short_way) ||
+  return has_layout || has_terms || has_entropy || (is_smoothed && !has_short_way) ||
          (wants_classes && !task.logits.HasPlainRows());
 }
 
@@ -429,6 +440,10 @@ bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team) { return Gene
 
 void FindGaps(const SoftmaxTask& task, int64_t first, int64_t count, double* max, double* gap) {
   General(task, Team{1, nullptr}).FindGaps(first, count, max, gap);
+}
+
+void FindWideEntropy(const SoftmaxTask& task, int64_t row, double* gap, double* entropy) {
+  General(task, Team{1, nullptr}).FindEntropy(row, gap, entropy);
 }
 
 void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, Totals* totals) {

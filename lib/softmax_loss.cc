@@ -9,6 +9,7 @@
 
 #include "lib/cache.h"
 #include "lib/isa.h"
+#include "lib/row_entropy.h"
 #include "lib/row_state.h"
 #include "lib/scratch.h"
 #include "lib/softmax_general.h"
@@ -203,6 +204,7 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, Totals* to
                      task_.options.scale,
                      &before->expected};
   const double slope = GradientScale(task_);
+  if (task_.outputs.entropy != nullptr) WriteEntropies(first, count, work->labels);
   int64_t largest[kFewTileRows];
   if (WantsClasses(task_)) kernels_.find_largest(tile, largest);
   const GradientTile gradient = wants_gradient ? PlainGradient(first) : GradientTile{};
@@ -252,6 +254,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
 
   if (is_dense_) MarkLargest(tile, rows);
   if (!FindStates(tile, team, before, rows)) return false;
+  if (WantsEntropy(task_) && !FindEntropies(team, rows)) return false;
   FindScalars(tile, rows);
   if (is_few_) FindFewLosses(tile, rows);
   WriteRows(task_, math_, *rows, part_rows_, totals);
@@ -319,7 +322,7 @@ void Softmax::WriteFewRows(Tile tile, int64_t first, const int64_t* labels, doub
 GradientTile Softmax::PlainGradient(int64_t first) const {
   const int64_t stride = has_columns_ ? 1 : task_.gradient.outer_stride;
   const int64_t class_stride = has_columns_ ? task_.gradient.class_stride : 1;
-  return GradientTile{GradientData(first), stride, class_stride, stream_, false, {}};
+  return GradientTile{GradientData(first), stride, class_stride, stream_, true, {}};
 }
 
 // Rows side by side, their classes apart: states and gradients of many rows at a time, scalars of kTileRows.
@@ -381,9 +384,36 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
   }
 }
 
+// Of rows with nothing else about them. Not inline, as the next.
+__attribute__((noinline)) void Softmax::WriteEntropies(int64_t first, int64_t count, const int64_t* labels) const {
+  const RowEntropies entropies(task_, isa_slot_);
+  EntropyState states[kTileRows];
+  double gap[kTileRows], entropy[kTileRows];
+  for (int64_t begin = 0; begin < count; begin += kTileRows) {
+    const int64_t n = std::min(kTileRows, count - begin);
+    entropies.FindStates(Team{1, nullptr}, first + begin, n, labels + begin, states);
+    entropies.Finish(first + begin, n, labels + begin, states, gap, entropy);
+    WriteValues(task_, first + begin, n, entropy, labels + begin, nullptr, task_.outputs.entropy);
+  }
+}
+
+// Not inline: calls without entropies need no such stack.
+__attribute__((noinline)) bool Softmax::FindEntropies(const Team& team, Rows* rows) const {
+  const RowEntropies entropies(task_, isa_slot_);
+  EntropyState states[kTileRows];
+  if (!entropies.FindStates(team, rows->first, rows->count, rows->read, states)) return false;
+  entropies.Finish(rows->first, rows->count, rows->read, states, rows->top_gap, rows->entropy);
+  for (int64_t r = 0; r < rows->count; ++r) rows->top[r] = rows->read[r] == kSkipRow ? 0.0 : states[r].top_logit;
+  return true;
+}
+
 void Softmax::FindGradients(Rows* rows) const {
   if (SlopeOfLogits() != 1.0) ScaleGradients(task_, SlopeOfLogits(), rows);
-  FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
+  if (HasEntropyGradient(task_)) {
+    FindTiltedGrads(SlopeOfLogits(), SmoothingShare(task_), rows);
+  } else {
+    FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
+  }
   for (int64_t r = 0; r < rows->count && is_dense_; ++r) {
     if (rows->grads[r].kind == RowGrad::kSoftmax && std::isnan(rows->cross[r])) rows->grads[r].kind = RowGrad::kNaN;
   }

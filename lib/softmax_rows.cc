@@ -354,6 +354,12 @@ bool HasBeside(const SoftmaxTask& task) {
          task.product != Product::kGradient;
 }
 
+bool HasEntropyGradient(const SoftmaxTask& task) {
+  return task.options.entropy_weight != 0.0 || task.options.entropy_upstream != nullptr;
+}
+
+bool WantsEntropy(const SoftmaxTask& task) { return task.outputs.entropy != nullptr || HasEntropyGradient(task); }
+
 bool HasPlainOptions(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
   return !HasBeside(task) && options.focal_gamma == 0.0 && options.class_weight == nullptr &&
@@ -410,6 +416,7 @@ void ScaleGradients(const SoftmaxTask& task, double slope, Rows* rows) {
   for (int64_t r = 0; r < rows->count; ++r) {
     rows->a[r] *= slope;
     rows->b[r] *= slope;
+    rows->d[r] *= slope;
     rows->mark[r] *= slope;
   }
   BoundFactors(task, rows);
@@ -430,9 +437,36 @@ void FindGrads(const double* scale, double offset_of_b, const double* left_out, 
     grad.target = rows->b[r];
     grad.exponent = static_cast<int32_t>(static_cast<int64_t>(rows->total_exponent[r]) - up);
     grad.plan = rows->states[r].plan;
+    grad.is_tilted = false;
     grad.kind = rows->labels[r] == kSkipRow ? RowGrad::kZero : is_nan ? RowGrad::kNaN : RowGrad::kSoftmax;
   }
   for (int64_t r = 0; r < rows->count && offset_of_b != 0.0; ++r) rows->grads[r].offset = offset_of_b * rows->b[r];
+}
+
+// p_j (a - d (lse - z_top) + d scale (x_j - x_top)), whose terms have the sign of those of the formula. The size of both
+// factors is a power of two that joins p_j, as far as it would be none that a float can hold.
+void FindTiltedGrads(double scale, double offset_of_b, Rows* rows) {
+  constexpr int64_t kMost = 100;
+  double factor[kTileRows] = {};
+  for (int64_t r = 0; r < rows->count; ++r) {
+    const double base = rows->a[r] - Term(rows->d[r], rows->top_gap[r]);
+    const double size = std::max(std::fabs(base), std::fabs(rows->d[r] * scale));
+    const bool is_usual = size > 0.0 && size < kInfinity;
+    const int64_t exponent = is_usual ? ExponentOf(size) : 0;
+    const int64_t kept = std::min(std::max(exponent, -kMost), kMost);
+    const int64_t shift = std::min(std::max(exponent - kept, -kMost), kMost);
+    factor[r] = TimesPowerOfTwo(1.0, shift);
+    rows->a[r] = TimesPowerOfTwo(base, -shift);
+    rows->d[r] = TimesPowerOfTwo(rows->d[r] * scale, -shift);
+  }
+  FindGrads(factor, offset_of_b, rows->mark, rows);
+  for (int64_t r = 0; r < rows->count; ++r) {
+    RowGrad& grad = rows->grads[r];
+    grad.is_tilted = true;
+    grad.base = rows->a[r];
+    grad.tilt = rows->d[r];
+    grad.top = rows->top[r];
+  }
 }
 
 }  // namespace xent

@@ -52,6 +52,10 @@ struct Rows {
   double rest[kTileRows];
   double rest_exponent[kTileRows];
 
+  // Where an entropy pulls: the largest logit x, and lse less its z.
+  double top[kTileRows];
+  double top_gap[kTileRows];
+
   bool is_unusual[kTileRows];  // of few classes: see SoftmaxKernels::few_rows
 
   // The focal factor F and its derivative's part F'.
@@ -125,12 +129,19 @@ bool HasBeside(const SoftmaxTask& task);
 // The row losses and, if the gradient is wanted, its parts.
 void FindLosses(const SoftmaxTask& task, const MathKernels& math, Rows* rows);
 
+// Whether the entropy is asked for, or a part of the loss or of the gradient.
+bool WantsEntropy(const SoftmaxTask& task);
+bool HasEntropyGradient(const SoftmaxTask& task);
+
 // Turns gradients by z into those by x = z / slope.
 void ScaleGradients(const SoftmaxTask& task, double slope, Rows* rows);
 
 // The RowGrads of scale * p_j - offset_of_b * b, and these values at the class left out; NaN where the row is. (Each is
 // written where it stays: a copy of what was just stored in parts would wait.)
 void FindGrads(const double* scale, double offset_of_b, const double* left_out, Rows* rows);
+
+// The same of a p_j + d (z_j - lse) p_j - offset_of_b * b and the marks, scale being dz / dx.
+void FindTiltedGrads(double scale, double offset_of_b, Rows* rows);
 
 // Whether the row's gradient is 0 whatever its logits are.
 inline bool IsFlat(const Rows& rows, int64_t r) {

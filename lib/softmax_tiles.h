@@ -68,6 +68,8 @@ class Softmax {
   void MarkLargest(const Tile& tile, Rows* rows) const;
   void FindTargets(const Tile& tile, Rows* rows) const;
   void SumWidened(int64_t row, int64_t label, TargetSums* sums) const;
+  void WriteEntropies(int64_t first, int64_t count, const int64_t* labels) const;
+  bool FindEntropies(const Team& team, Rows* rows) const;
   void FindScalars(const Tile& tile, Rows* rows) const;
   void FindFewLosses(Tile tile, Rows* rows) const;
   void WriteFewGradient(const Tile& tile, const Rows& rows) const;

@@ -32,10 +32,6 @@ bool WantsRows(const SoftmaxTask& task) {
          out.correct != nullptr || out.argmax != nullptr || task.token_log_probability != nullptr;
 }
 
-namespace {
-
-// Values of rows [first, first + count), one array element each; of rows that are not read `unread` (null: 0), and of
-// invalid ones NaN. No labels: all are read.
 void WriteValues(const SoftmaxTask& task, int64_t first, int64_t count, const double* values, const int64_t* labels,
                  const double* unread, void* array) {
   const auto value = [&](int64_t r) {
@@ -51,6 +47,8 @@ void WriteValues(const SoftmaxTask& task, int64_t first, int64_t count, const do
     }
   }
 }
+
+namespace {
 
 // Adds values of rows to a sum, part by part.
 void AddValues(const MathKernels& math, const double* values, const int64_t* labels, int64_t count, int64_t part,

@@ -30,6 +30,11 @@ void MarkAsOther(xent_row_state* saved);
 bool WantsRows(const SoftmaxTask& task);
 bool WantsLosses(const SoftmaxTask& task);
 
+// Writes values of rows [first, first + count), one array element each; of rows that are not read `unread` (null: 0),
+// and of invalid ones NaN. No labels: all are read.
+void WriteValues(const SoftmaxTask& task, int64_t first, int64_t count, const double* values, const int64_t* labels,
+                 const double* unread, void* array);
+
 // Writes the losses of rows [first, first + count) if they were asked for, and adds them to the totals, `part` rows at
 // a time. No labels: all rows are read.
 void WriteLosses(const SoftmaxTask& task, const MathKernels& math, int64_t first, int64_t count, const double* loss,

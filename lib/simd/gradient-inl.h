@@ -27,16 +27,32 @@ namespace HWY_NAMESPACE {
 // The factor that turns e^x into a gradient element; 0 if the row must be scaled in two steps: where the factor is no
 // normal number, or a probability below the smallest normal number could come out.
 template <class C>
-C PlainFactor(const RowGrad& grad) {
+double PlainQuotient(const RowGrad& grad) {
   constexpr int kLargestExponent = -ExpConstants<C>::kLowest - ExpConstants<C>::kPlainExponent - 3;
-  if (grad.plan != kPlain || grad.exponent > kLargestExponent) return C(0);
+  if (grad.plan != kPlain || grad.exponent > kLargestExponent) return 0.0;
   const double quotient = sizeof(C) == sizeof(float) ? grad.scale * (1.0 / grad.total) : grad.scale / grad.total;
   const double factor = TimesPowerOfTwo(quotient, -int64_t{grad.exponent});
   const double size = std::fabs(factor);
   const bool normal = size >= static_cast<double>(std::numeric_limits<C>::min()) &&
                       size <= static_cast<double>(std::numeric_limits<C>::max());
-  return normal ? static_cast<C>(factor) : C(0);
+  return normal ? factor : 0.0;
 }
+
+template <class C>
+C PlainFactor(const RowGrad& grad) {
+  return static_cast<C>(PlainQuotient<C>(grad));
+}
+
+// The same of a row that is tilted is no factor of its own: it joins what tilts.
+template <class C>
+struct PlainFactors {
+  explicit PlainFactors(const RowGrad& grad) : tilt(PlainQuotient<C>(grad)), own(static_cast<C>(tilt)) {
+    if (grad.is_tilted && tilt != 0.0) own = C(1);
+    if (!grad.is_tilted || tilt == 0.0) tilt = 1.0;
+  }
+  double tilt;
+  C own;  // 0: see PlainQuotient
+};
 
 // The smallest term, relative to 2^exponent, whose probability is a normal number.
 template <class C>
@@ -63,9 +79,9 @@ C PrepareStaged(const RowState& state, const RowGrad& grad, C* staged, int64_t c
 // What turns a row's staged elements into its gradient.
 template <class C>
 struct RowWrite {
+  const RowGrad* grad;  // null: products only
+  double tilt;          // the factor of what tilts
   C factor;
-  C offset;
-  double target;
   double mark;  // the label's element
   bool has_mark;
   bool has_small;  // its probabilities may be of any size
@@ -74,8 +90,9 @@ struct RowWrite {
 template <class C>
 RowWrite<C> PlanWrite(const RowState& state, const RowGrad& grad, C* staged, int64_t classes) {
   const C factor = PrepareStaged(state, grad, staged, classes);
-  if (grad.kind != RowGrad::kSoftmax) return {factor, C(0), 0.0, 0.0, false, false};
-  return {factor, static_cast<C>(grad.offset), grad.target, grad.label_value, true, grad.plan == kCareful};
+  if (grad.kind != RowGrad::kSoftmax) return {nullptr, 1.0, factor, 0.0, false, false};
+  const PlainFactors<C> plain(grad);
+  return {&grad, plain.tilt, plain.own != C(0) ? plain.own : factor, grad.label_value, true, grad.plan == kCareful};
 }
 
 template <class T>
@@ -158,9 +175,16 @@ class RowProducts {
   uint8_t final_[static_cast<size_t>(kElements) + kSlack];
 };
 
+// body(op with what else the gradient of a row of n elements is made of). T: the logits' type.
+template <class T, class Op, class Body>
+HWY_INLINE void WithTerms(const Op& op, const RowGrad& grad, double tilt, const T* x, int64_t n,
+                          const TargetRows& targets, int64_t row, const Body& body) {
+  WithTilt(op, grad, tilt, x, n, [&](const auto& tilted) { WithTargets<T>(tilted, targets, row, n, grad.target, body); });
+}
+
 template <class T>
 bool IsTogether(const Tile& tile, const GradientTile& out) {
-  return tile.classes < kOwnLoop && out.stride == tile.classes && !out.has_offsets && out.targets.data == nullptr;
+  return tile.classes < kOwnLoop && out.stride == tile.classes && out.are_products && out.targets.data == nullptr;
 }
 
 // Where the label's element lies in the next n pending ones that go past the cache; negative: not there. Elsewhere it
@@ -245,10 +269,14 @@ void WriteSingly(const Tile& tile, const GradientTile& out, PendingWrite* pendin
     C* const staged = stage + r * classes;
     const RowWrite<C> write = plan(r, staged);
     const auto multiply = [&](auto* to) {
-      WithProduct(write.factor, write.offset, write.has_small, [&](const auto& product) {
-        WithTargets<T>(product, out.targets, r, classes, write.target, [&](const auto& element) {
-          MapOut(staged, classes, element, to, false, next + r * tile.stride);
-        });
+      const auto map = [&](const auto& element) {
+        MapOut(staged, classes, element, to, false, next + r * tile.stride);
+      };
+      const C offset = write.grad != nullptr ? OwnOffset<C>(*write.grad) : C(0);
+      WithProduct(write.factor, offset, write.has_small, [&](const auto& product) {
+        if (write.grad == nullptr) return map(product);
+        WithTerms(product, *write.grad, write.tilt, static_cast<const T*>(tile.logits) + r * tile.stride, classes,
+                  out.targets, r, map);
       });
     };
     if (out.stream) {
@@ -321,7 +349,7 @@ void WritePlain(const Tile& tile, const double* factors, const double* marks, co
     if (!IsTogether<T>(tile, out)) {
       WriteSingly<T>(tile, out, pending, [&](int64_t r, C*) {
         const bool is_read = tile.labels[r] != kSkipRow;
-        return RowWrite<C>{is_read ? static_cast<C>(factors[r]) : C(1), C(0), 0.0, marks[r], is_read, false};
+        return RowWrite<C>{nullptr, 1.0, is_read ? static_cast<C>(factors[r]) : C(1), marks[r], is_read, false};
       });
     } else {
       WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
@@ -341,25 +369,25 @@ void WritePlain(const Tile& tile, const double* factors, const double* marks, co
 
 // The gradient of a slice but for its label, where it cannot be made from kept exponentials.
 template <class T, class Scaling>
-void WriteClasses(const Slice& slice, const RowGrad& grad, const Scaling& scaling, Compute<T> plain_factor, T* to,
-                  bool stream) {
+void WriteClasses(const Slice& slice, const RowGrad& grad, const Scaling& scaling,
+                  const PlainFactors<Compute<T>>& plain, T* to, bool stream) {
   using C = Compute<T>;
   const T* const x = static_cast<const T*>(slice.logits);
   if (grad.kind != RowGrad::kSoftmax) {
     const Constant<C> constant = {grad.kind == RowGrad::kZero ? C(0) : CanonicalNaN<C>()};
     Map(to, slice.classes, constant, to);
-  } else if (plain_factor != C(0)) {
-    const PlainGrad<T, Scaling> gradient = {plain_factor, static_cast<C>(grad.offset), scaling};
-    WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
-                   [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
+  } else if (plain.own != C(0)) {
+    const PlainGrad<T, Scaling> gradient = {plain.own, OwnOffset<C>(grad), scaling};
+    WithTerms(gradient, grad, plain.tilt, x, slice.classes, slice.targets, 0,
+              [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
   } else {
     const CarefulExp<C, Scaling> exp = {scaling.ToLogit(grad.anchor), static_cast<C>(grad.exponent), LeastKept<C>(grad),
                                         scaling};
     const C factor = static_cast<C>(grad.scale / grad.total);
-    WithProduct(factor, static_cast<C>(grad.offset), true, [&](const auto& product) {
+    WithProduct(factor, OwnOffset<C>(grad), true, [&](const auto& product) {
       const CarefulGrad<C, Scaling, std::decay_t<decltype(product)>> gradient = {exp, product};
-      WithTargets<T>(gradient, slice.targets, 0, slice.classes, grad.target,
-                     [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
+      WithTerms(gradient, grad, 1.0, x, slice.classes, slice.targets, 0,
+                [&](const auto& element) { MapOut(x, slice.classes, element, to, stream); });
     });
   }
 }
@@ -372,14 +400,16 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
   const bool has_label = grad.kind == RowGrad::kSoftmax && slice.label >= 0 && slice.label < slice.classes;
   *pending = PendingWrite{slice.stage, to, 0, 0.0, grad.offset, nullptr, grad.label_value, stream};
   if (has_label) pending->label_out = to + slice.label;
-  const C factor = grad.kind == RowGrad::kSoftmax ? PlainFactor<C>(grad) : C(0);
-  if (!slice.keeps_stage || factor == C(0)) {
-    WithScale<T>(slice.scale, [&](const auto& scaling) { WriteClasses(slice, grad, scaling, factor, to, stream); });
+  const PlainFactors<C> plain(grad);
+  const C factor = plain.own;
+  if (!slice.keeps_stage || grad.kind != RowGrad::kSoftmax || factor == C(0)) {
+    WithScale<T>(slice.scale, [&](const auto& scaling) { WriteClasses(slice, grad, scaling, plain, to, stream); });
     return;
   }
-  if (slice.targets.data != nullptr) {
-    WithTargets<T>(
-        Times<C>{factor, static_cast<C>(grad.offset)}, slice.targets, 0, slice.classes, grad.target,
+  if (slice.targets.data != nullptr || grad.is_tilted) {
+    WithTerms(
+        Times<C>{factor, OwnOffset<C>(grad)}, grad, plain.tilt, static_cast<const T*>(slice.logits), slice.classes,
+        slice.targets, 0,
         [&](const auto& element) { MapOut(static_cast<const C*>(slice.stage), slice.classes, element, to, stream); });
     return;
   }

@@ -23,15 +23,15 @@ namespace HWY_NAMESPACE {
 // What stands between a logit x and the exponent z that a row is made of. Reduce: z as n ln 2 + remainder. For the
 // careful plan z - anchor is Reduce of x less ToLogit(anchor), and of what that difference lost. A logit below Masked()
 // is 0 in a plain row: see ExpConstants.
-template <class T>
+template <class T, bool kOneStep = kHasOneStep<T>>
 struct Unscaled {
   using C = Compute<T>;
-  static constexpr bool kMayBias = kHasOneStep<T>;
+  static constexpr bool kMayBias = kOneStep;
   static constexpr bool kAreWords = sizeof(T) == 2;
 
   template <class D>
   HWY_INLINE Reduced<D> Reduce(D d, hn::Vec<D> x) const {
-    if constexpr (kHasOneStep<T>) return ReduceExpOnce(d, x);
+    if constexpr (kOneStep) return ReduceExpOnce(d, x);
     return ReduceExp(d, x);
   }
   // Differences are exact where they count: see kAnchorFree.
@@ -104,12 +104,12 @@ template <class T>
 constexpr bool kKnowsScale = sizeof(Compute<T>) == sizeof(float) && HWY_NATIVE_FMA;
 
 // body(Unscaled or Scaled) of a tile's or slice's scale.
-template <class T, class Body>
+template <class T, bool kOneStep = kHasOneStep<T>, class Body>
 HWY_INLINE auto WithScale(double scale, const Body& body) {
   if constexpr (kKnowsScale<T>) {
     if (HWY_UNLIKELY(scale != 1.0)) return body(Scaled<T>(scale));
   }
-  return body(Unscaled<T>());
+  return body(Unscaled<T, kOneStep>());
 }
 
 // The state of plain terms.
@@ -352,6 +352,45 @@ struct Less {
   float power;
   float factor;
 };
+
+// What an operation gives, times base + tilt * (x - top), less an offset. What is 0 stays: there x may be -inf.
+template <class Op, class T>
+struct Tilted {
+  template <class D, class V>
+  HWY_INLINE hn::Vec<D> operator()(D d, V lanes, int64_t i) const {
+    const auto p = op(d, lanes, i);
+    const auto below = hn::Sub(LoadUpTo(d, x + i, n - i), hn::Set(d, top));
+    const auto product = hn::Mul(p, hn::MulAdd(hn::Set(d, tilt), below, hn::Set(d, base)));
+    return hn::Sub(hn::IfThenZeroElse(hn::Eq(p, hn::Zero(d)), product), hn::Set(d, offset));
+  }
+
+  Op op;
+  const T* x;
+  int64_t n;
+  float base;
+  float tilt;
+  float top;
+  float offset;
+};
+
+// body(op tilted as the gradient of a row of n logits says, and times a factor), or body(op): then the offset is in op.
+template <class T, class Op, class Body>
+HWY_INLINE void WithTilt(const Op& op, const RowGrad& grad, double factor, const T* x, int64_t n, const Body& body) {
+  if constexpr (sizeof(Compute<T>) == sizeof(float)) {
+    if (HWY_UNLIKELY(grad.is_tilted)) {
+      body(Tilted<Op, T>{op, x, n, static_cast<float>(grad.base * factor), static_cast<float>(grad.tilt * factor),
+                         static_cast<float>(grad.top), static_cast<float>(grad.offset)});
+      return;
+    }
+  }
+  body(op);
+}
+
+// What an operation takes off each element itself.
+template <class C>
+C OwnOffset(const RowGrad& grad) {
+  return grad.is_tilted ? C(0) : static_cast<C>(grad.offset);
+}
 
 // body(op less the targets of a row of n elements), or body(op) where there are none. T: the logits' type.
 template <class T, class Op, class Body>

@@ -11,6 +11,7 @@
 
 #include "lib/kernels.h"
 #include "lib/row_state.h"
+#include "lib/simd/entropy-inl.h"
 #include "lib/simd/few-inl.h"
 #include "lib/simd/fold-inl.h"
 #include "lib/simd/gradient-inl.h"
@@ -71,32 +72,9 @@ void SumDifferences(const Tile& tile, double* sums) {
 
 template <class T>
 void FindLargestOfRows(const Tile& tile, int64_t* classes) {
-  using C = Compute<T>;
-  const Tag<C> d;
   for (int64_t r = 0; r < tile.rows; ++r) {
     if (tile.labels[r] == kSkipRow) continue;
-    const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
-    Itself itself;
-    MaxAccumulator<C> largest;
-    Fold<false>(x, tile.classes, -1, itself, largest, static_cast<C*>(nullptr));
-    const C max = largest.Finish();
-    classes[r] = -1;
-    if (!(max < std::numeric_limits<C>::infinity())) continue;
-    int64_t j = 0;
-    for (; j + LanesOf<C>() <= tile.classes; j += LanesOf<C>()) {
-      const auto first = hn::FindFirstTrue(d, hn::Eq(FromStorage(d, x + j), hn::Set(d, max)));
-      if (first < 0) continue;
-      classes[r] = j + static_cast<int64_t>(first);
-      break;
-    }
-    if (classes[r] >= 0) continue;
-#if HWY_CAP_GE512
-    classes[r] = j + static_cast<int64_t>(
-                         hn::FindFirstTrue(d, hn::Eq(PartFromStorage(d, tile.classes - j, x + j), hn::Set(d, max))));
-#else
-    while (WidenOne(x + j) != static_cast<double>(max)) ++j;
-    classes[r] = j;
-#endif
+    FindLargest(static_cast<const T*>(tile.logits) + r * tile.stride, tile.classes, &classes[r]);
   }
 }
 
@@ -173,7 +151,7 @@ template <class T>
 constexpr SoftmaxKernels KernelsOf() {
   return {kKnowsScale<T>,       kShortRows<T>, StageRows<T>,  WriteStaged<T>, StagePlain<T>,     WritePlain<T>,
           ShortRowsOf<T>(),     FoldSlice<T>,  BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, SumTargets<T>,
-          FindLargestOfRows<T>, Gather<T>,     Widen<T>,      Narrow<T>};
+          SumEntropies<T>, FindLargestOfRows<T>, Gather<T>,     Widen<T>,      Narrow<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {
