@@ -14,6 +14,7 @@
 #include "lib/isa.h"
 #include "lib/lots.h"
 #include "lib/reduce.h"
+#include "lib/row_entropy.h"
 #include "lib/softmax_general.h"
 #include "lib/wide_rows.h"
 
@@ -44,6 +45,16 @@ struct RowsAtWork {
 
 Given GivenAs(xent_distribution distribution) { return static_cast<Given>(distribution - XENT_PROBABILITIES); }
 
+// Whether rows are adjacent probabilities of f32 lanes, in a measure that f32 suffices for.
+bool AreShort(const InformationTask& task) {
+  if (task.measure == Measure::kJensenShannon && task.options.beta != 0.5) return false;
+  const auto is_short = [](const Matrix& x, xent_distribution given) {
+    return x.HasPlainRows() && !x.IsDouble() && given == XENT_PROBABILITIES;
+  };
+  return is_short(task.p.logits, task.options.p_given) &&
+         (!task.has_q || (is_short(task.q.logits, task.options.q_given) && task.q.logits.dtype == task.p.logits.dtype));
+}
+
 class Information {
  public:
   Information(const InformationTask& task, const Team& team)
@@ -52,6 +63,11 @@ class Information {
         isa_slot_(IsaChosen().slot),
         kernels_(InformationKernelsFor(isa_slot_)),
         sums_(TermKernelsFor(isa_slot_)),
+        measures_(MeasureKernelsFor(isa_slot_, task.p.logits.dtype)),
+        entropies_(task.p, isa_slot_),
+        is_short_(AreShort(task)),
+        has_entropies_(task.measure == Measure::kEntropy && task.options.p_given == XENT_LOGITS &&
+                       HasRowEntropies(task.p)),
         classes_(task.p.logits.classes),
         wide_p_(task.p, isa_slot_),
         wide_q_(task.has_q ? task.q : task.p, isa_slot_),
@@ -82,11 +98,15 @@ class Information {
     rows.first = first;
     rows.count = count;
     std::fill(rows.read, rows.read + count, 0);
-    if (GivenAs(task_.options.p_given) == Given::kLogits) FindGaps(task_.p, first, count, work->p_top, work->p_gap);
-    if (task_.has_q && GivenAs(task_.options.q_given) == Given::kLogits) {
-      FindGaps(task_.q, first, count, work->q_top, work->q_gap);
+    if (has_entropies_) {
+      FindEntropies(work);
+    } else {
+      if (GivenAs(task_.options.p_given) == Given::kLogits) FindGaps(task_.p, first, count, work->p_top, work->p_gap);
+      if (task_.has_q && GivenAs(task_.options.q_given) == Given::kLogits) {
+        FindGaps(task_.q, first, count, work->q_top, work->q_gap);
+      }
+      FindValues(work);
     }
-    FindValues(work);
     for (int64_t r = 0; r < count; ++r) {
       const double value = task_.unit * work->value[r];
       sum->Add(value);
@@ -129,7 +149,58 @@ class Information {
     return terms;
   }
 
+  // Entropies of logits.
+  void FindEntropies(RowsAtWork* work) const {
+    const Rows& rows = work->rows;
+    EntropyState states[kTileRows];
+    entropies_.FindStates(Team{1, nullptr}, rows.first, rows.count, rows.read, states);
+    entropies_.Finish(rows.first, rows.count, rows.read, states, work->p_gap, work->value);
+    for (int64_t r = 0; r < rows.count; ++r) {
+      work->p_top[r] = states[r].top;
+      work->p_mean[r] = work->value[r] - 1.0;
+    }
+  }
+
+  // The value of a row, if the kernels for f32 know it.
+  bool FindShortValue(int64_t row, double* value) const {
+    const int64_t n = classes_;
+    const void* const p = task_.p.logits.Row(row);
+    const void* const q = task_.has_q ? task_.q.logits.Row(row) : nullptr;
+    MeasureSums sums;
+    bool is_found = false;
+    switch (task_.measure) {
+      case Measure::kEntropy:
+        is_found = measures_.entropy(p, n, &sums);
+        break;
+      case Measure::kCrossEntropy:
+        is_found = measures_.cross_entropy(p, q, n, &sums);
+        break;
+      case Measure::kKullbackLeibler:
+        is_found = measures_.divergence(p, q, n, &sums);
+        break;
+      default:
+        is_found = measures_.mixture(p, q, n, &sums);
+    }
+    *value = sums.terms + sums.differences;
+    return is_found;
+  }
+
+  // The values of rows. In f32 those of which f32 suffices, whatever their neighbours are.
   void FindValues(RowsAtWork* work) const {
+    double value[kTileRows];
+    bool is_found[kTileRows] = {};
+    int64_t found = 0;
+    for (int64_t r = 0; r < work->rows.count && is_short_; ++r) {
+      is_found[r] = FindShortValue(work->rows.first + r, &value[r]);
+      found += is_found[r];
+    }
+    if (found < work->rows.count) FindWideValues(work);
+    for (int64_t r = 0; r < work->rows.count; ++r) {
+      if (is_found[r]) work->value[r] = value[r];
+    }
+  }
+
+  void FindWideValues(RowsAtWork* work) const {
     const int64_t count = work->rows.count;
     Sum values[kTileRows], p_parts[kTileRows], q_parts[kTileRows];
     ForPieces(work, [&] {
@@ -201,6 +272,10 @@ class Information {
   const int isa_slot_;
   const InformationKernels& kernels_;
   const TermKernels& sums_;
+  const MeasureKernels& measures_;
+  const RowEntropies entropies_;
+  const bool is_short_;
+  const bool has_entropies_;
   const int64_t classes_;
   const WideRows wide_p_;
   const WideRows wide_q_;

@@ -370,6 +370,22 @@ struct InformationKernels {
                     double* of_q);
 };
 
+// What a row of probabilities adds up to: the terms of the measure, and Kullback-Leibler p - q.
+struct MeasureSums {
+  double terms;
+  double differences;
+};
+
+// Rows of n adjacent probabilities of f32 lanes, in f32, by the formulas of InformationKernels. False: something is
+// unusual (no probability, a q of 0 beside a p that is not, sums that may have lost digits), and nothing was found.
+struct MeasureKernels {
+  bool (*entropy)(const void* p, int64_t n, MeasureSums* sums);
+  bool (*cross_entropy)(const void* p, const void* q, int64_t n, MeasureSums* sums);
+  bool (*divergence)(const void* p, const void* q, int64_t n, MeasureSums* sums);
+  // Jensen-Shannon, beta = 1/2.
+  bool (*mixture)(const void* p, const void* q, int64_t n, MeasureSums* sums);
+};
+
 enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };
 
 // y[i] = f(x[i]); y may be x. `stream`: bypass the cache.
@@ -385,6 +401,8 @@ const LabelKernels& LabelKernelsFor(int isa, int type);
 // logits only.
 BinaryKernel BinaryKernelFor(int isa, BinaryForm form, Dtype dtype, bool is_computed);
 const InformationKernels& InformationKernelsFor(int isa);
+// Not for f64.
+const MeasureKernels& MeasureKernelsFor(int isa, Dtype dtype);
 MapKernel MapKernelFor(int isa, Function function, Dtype dtype);
 
 }  // namespace xent

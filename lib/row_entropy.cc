@@ -28,7 +28,8 @@ constexpr double kLeastSum = 0x1p-100;
 }  // namespace
 
 bool HasRowEntropies(const SoftmaxTask& task) {
-  return task.logits.HasPlainRows() && !task.logits.IsDouble() && task.options.softcap == 0.0;
+  return task.logits.HasPlainRows() && !task.logits.IsDouble() && task.options.softcap == 0.0 &&
+         (task.options.scale == 1.0 || IsScaledEarly(task));
 }
 
 RowEntropies::RowEntropies(const SoftmaxTask& task, int isa_slot)

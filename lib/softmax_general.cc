@@ -395,17 +395,12 @@ bool HasColumns(const SoftmaxTask& task) {
          task.logits.classes <= kMostColumnClasses;
 }
 
-namespace {
-
-// Whether the kernels for labels can scale logits as they read them.
 bool IsScaledEarly(const SoftmaxTask& task) {
   constexpr double kFar = 0x1p60;  // beyond, factors would be no normal floats
   const double scale = task.options.scale;
   return SoftmaxKernelsFor(IsaChosen().slot, task.logits.dtype).knows_scale && task.logits.HasPlainRows() &&
          task.options.label_smoothing == 0.0 && scale > 1.0 / kFar && scale < kFar;
 }
-
-}  // namespace
 
 bool HasDenseRows(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;

@@ -11,6 +11,9 @@ namespace xent {
 // Whether logits and gradient have rows side by side whose classes are apart, and not too many.
 bool HasColumns(const SoftmaxTask& task);
 
+// Whether the kernels for rows of adjacent classes can scale logits as they read them.
+bool IsScaledEarly(const SoftmaxTask& task);
+
 // Whether a task has terms per class, a layout or an output that softmax_loss.cc does not know.
 bool IsGeneral(const SoftmaxTask& task);
 

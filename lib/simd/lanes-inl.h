@@ -163,6 +163,19 @@ HWY_INLINE hn::Vec<D> MinAll(hn::PackTag<D, kCount>, hn::Vec<D> a, const hn::Pac
   return a;
 }
 
+// The greater; likewise.
+template <class D>
+HWY_INLINE hn::Vec<D> MaxAll(D, hn::Vec<D> a, hn::Vec<D> b) {
+  return hn::Max(a, b);
+}
+
+template <class D, int kCount>
+HWY_INLINE hn::Vec<D> MaxAll(hn::PackTag<D, kCount>, hn::Vec<D> a, const hn::Pack<D, kCount>& b) {
+  HWY_UNROLL(8)
+  for (int i = 0; i < kCount; ++i) a = hn::Max(a, b.at[i]);
+  return a;
+}
+
 // Lane l if bit l is set.
 template <class D>
 HWY_INLINE hn::Mask<D> MaskFromBits(D d, uint64_t bits) {

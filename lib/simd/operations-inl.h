@@ -302,6 +302,12 @@ HWY_INLINE hn::Vec<D> LoadUpTo(D d, const U* from, int64_t left) {
   return FromStorage(d, part);
 }
 
+// A pack belongs to a whole step.
+template <class D, int kCount, class U>
+HWY_INLINE hn::Pack<D, kCount> LoadUpTo(hn::PackTag<D, kCount> d, const U* from, int64_t) {
+  return FromStorage(d, from);
+}
+
 // Targets; NaN where there is none.
 template <class U>
 struct Weights {

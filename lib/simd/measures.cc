@@ -1,0 +1,203 @@
+// Information measures of rows of probabilities, f32 in f32: see MeasureKernels.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lib/simd/measures.cc"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include <algorithm>
+
+#include "lib/kernels.h"
+#include "lib/simd/loops-inl.h"
+#include "lib/simd/measures-inl.h"
+#include "lib/simd/operations-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace xent {
+namespace HWY_NAMESPACE {
+
+// Beyond, products may overflow; it is more than any probability is.
+constexpr float kMostWeight = 0x1p60f;
+constexpr float kMostRatio = 0x1p100f;
+// Sums below this may have lost digits, or terms of subnormal numbers.
+constexpr double kLeastMeasure = 0x1p-60;
+
+// -p log q, p = q or of another array. A p of 0 makes 0.
+template <class T, bool kHasQ>
+struct CrossEntropyTerms {
+  template <class>
+  static constexpr int kTogether = 4;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) {
+    auto x = p;
+    if constexpr (kHasQ) {
+      x = LoadUpTo(d, q + i, n - i);
+      of_p.Add(d, p);
+      // A q that is nothing makes no infinity where p is nothing too.
+      const auto is_lost = hn::And(hn::Lt(x, hn::Set(d, std::numeric_limits<float>::min())), hn::Gt(p, hn::Zero(d)));
+      of_q.Add(d, hn::IfThenElse(is_lost, hn::Set(d, 2.0f), x));
+    } else {
+      of_q.Add(d, x);
+    }
+    const NearOne<D> near(d, x);
+    return hn::NegMulAdd(p, NearLog(d, near.f, near.k), hn::Zero(d));
+  }
+
+  // Logarithms of numbers above 1 have the other sign.
+  HWY_INLINE bool AreUsual() const { return of_q.IsUpTo(1.0f) && of_p.IsUpTo(kMostWeight); }
+
+  const T* q;
+  int64_t n;
+  Range of_p;
+  Range of_q;
+};
+
+// Of p and q, which may be 0 together.
+template <class D>
+struct Quotient {
+  HWY_INLINE Quotient(D d, hn::Vec<D> p, hn::Vec<D> q) {
+    const auto is_nothing = hn::Lt(q, hn::Set(d, std::numeric_limits<float>::min()));
+    difference = hn::Sub(p, q);
+    whole = hn::IfThenElse(is_nothing, hn::Set(d, 1.0f), q);
+    relative = hn::Div(difference, whole);
+    is_lost = hn::And(is_nothing, hn::Gt(p, hn::Zero(d)));
+  }
+
+  hn::Vec<D> difference;
+  hn::Vec<D> whole;  // q, or 1
+  hn::Vec<D> relative;
+  hn::Mask<D> is_lost;
+};
+
+template <class T>
+struct DivergenceTerms {
+  template <class>
+  static constexpr int kTogether = 4;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) {
+    const auto other = LoadUpTo(d, q + i, n - i);
+    const Quotient<D> quotient(d, p, other);
+    weights.Add(d, p);
+    weights.Add(d, other);
+    const auto ratio = hn::Add(quotient.relative, hn::Set(d, 1.0f));
+    ratios.Add(d, hn::IfThenElse(quotient.is_lost, hn::Set(d, 2.0f * kMostRatio), ratio));
+    return hn::Mul(quotient.whole, DivergenceOf(d, quotient.relative));
+  }
+
+  HWY_INLINE bool AreUsual() const { return weights.IsUpTo(kMostWeight) && ratios.IsUpTo(kMostRatio); }
+
+  const T* q;
+  int64_t n;
+  Range weights;
+  Range ratios;
+};
+
+// Half the divergences of p and q from their mean. With d = (p - q) / (p + q) these are d and -d.
+template <class T>
+struct MixtureTerms {
+  template <class>
+  static constexpr int kTogether = 2;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) {
+    const auto other = LoadUpTo(d, q + i, n - i);
+    weights.Add(d, p);
+    weights.Add(d, other);
+    const auto sum = hn::Add(p, other);
+    const auto is_nothing = hn::Lt(sum, hn::Set(d, std::numeric_limits<float>::min()));
+    const auto relative = hn::Div(hn::Sub(p, other), hn::IfThenElse(is_nothing, hn::Set(d, 1.0f), sum));
+    const auto both = hn::Add(DivergenceOf(d, relative), DivergenceOf(d, hn::Neg(relative)));
+    return hn::Mul(hn::Mul(sum, hn::Set(d, 0.25f)), both);
+  }
+
+  HWY_INLINE bool AreUsual() const { return weights.IsUpTo(kMostWeight); }
+
+  const T* q;
+  int64_t n;
+  Range weights;
+};
+
+template <class T>
+struct Differences {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) const {
+    return hn::Sub(p, LoadUpTo(d, q + i, n - i));
+  }
+
+  const T* q;
+  int64_t n;
+};
+
+// The sum of the terms of a row.
+template <class T, class Op>
+HWY_INLINE bool SumTerms(const T* p, int64_t n, Op& op, double* sum) {
+  SinglesSum terms;
+  double low;
+  Fold<false>(p, n, -1, op, terms, static_cast<float*>(nullptr));
+  terms.Finish(sum, &low);
+  return op.AreUsual() && *sum >= kLeastMeasure;
+}
+
+template <class T>
+bool SumEntropy(const void* p, int64_t n, MeasureSums* sums) {
+  sums->differences = 0.0;
+  CrossEntropyTerms<T, false> terms = {nullptr, n, {}, {}};
+  return SumTerms(static_cast<const T*>(p), n, terms, &sums->terms);
+}
+
+template <class T>
+bool SumCrossEntropy(const void* p, const void* q, int64_t n, MeasureSums* sums) {
+  sums->differences = 0.0;
+  CrossEntropyTerms<T, true> terms = {static_cast<const T*>(q), n, {}, {}};
+  return SumTerms(static_cast<const T*>(p), n, terms, &sums->terms);
+}
+
+template <class T>
+bool SumDivergence(const void* p, const void* q, int64_t n, MeasureSums* sums) {
+  const T* const x = static_cast<const T*>(p);
+  const T* const y = static_cast<const T*>(q);
+  DivergenceTerms<T> terms = {y, n, {}, {}};
+  if (!SumTerms(x, n, terms, &sums->terms)) return false;
+  double low;
+  Differences<T> differences = {y, n};
+  WidenedSum sum;
+  Fold<false>(x, n, -1, differences, sum, static_cast<float*>(nullptr));
+  sum.Finish(&sums->differences, &low);
+  return true;
+}
+
+template <class T>
+bool SumMixture(const void* p, const void* q, int64_t n, MeasureSums* sums) {
+  sums->differences = 0.0;
+  MixtureTerms<T> terms = {static_cast<const T*>(q), n, {}};
+  return SumTerms(static_cast<const T*>(p), n, terms, &sums->terms);
+}
+
+template <class T>
+constexpr MeasureKernels MeasuresOf() {
+  return {SumEntropy<T>, SumCrossEntropy<T>, SumDivergence<T>, SumMixture<T>};
+}
+
+const MeasureKernels& ChooseMeasures(Dtype dtype) {
+  static constexpr MeasureKernels kF32 = MeasuresOf<float>();
+  static constexpr MeasureKernels kBF16 = MeasuresOf<BF16>();
+  static constexpr MeasureKernels kF16 = MeasuresOf<F16>();
+  return dtype == Dtype::kF32 ? kF32 : dtype == Dtype::kBF16 ? kBF16 : kF16;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace xent
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace xent {
+
+const MeasureKernels& MeasureKernelsFor(int isa, Dtype dtype) {
+  static constexpr decltype(&HWY_STATIC_DISPATCH(ChooseMeasures)) kTable[] = {
+      HWY_CHOOSE_TARGET_LIST(ChooseMeasures), HWY_CHOOSE_FALLBACK(ChooseMeasures)};
+  return kTable[isa](dtype);
+}
+
+}  // namespace xent
+#endif  // HWY_ONCE
