@@ -65,9 +65,13 @@ class Information {
         sums_(TermKernelsFor(isa_slot_)),
         measures_(MeasureKernelsFor(isa_slot_, task.p.logits.dtype)),
         entropies_(task.p, isa_slot_),
+        q_entropies_(task.has_q ? task.q : task.p, isa_slot_),
         is_short_(AreShort(task)),
         has_entropies_(task.measure == Measure::kEntropy && task.options.p_given == XENT_LOGITS &&
                        HasRowEntropies(task.p)),
+        are_short_logits_(task.measure == Measure::kKullbackLeibler && task.options.p_given == XENT_LOGITS &&
+                          task.options.q_given == XENT_LOGITS && HasRowEntropies(task.p) && HasRowEntropies(task.q) &&
+                          task.p.logits.dtype == task.q.logits.dtype),
         classes_(task.p.logits.classes),
         wide_p_(task.p, isa_slot_),
         wide_q_(task.has_q ? task.q : task.p, isa_slot_),
@@ -98,15 +102,7 @@ class Information {
     rows.first = first;
     rows.count = count;
     std::fill(rows.read, rows.read + count, 0);
-    if (has_entropies_) {
-      FindEntropies(work);
-    } else {
-      if (GivenAs(task_.options.p_given) == Given::kLogits) FindGaps(task_.p, first, count, work->p_top, work->p_gap);
-      if (task_.has_q && GivenAs(task_.options.q_given) == Given::kLogits) {
-        FindGaps(task_.q, first, count, work->q_top, work->q_gap);
-      }
-      FindValues(work);
-    }
+    FindValues(work);
     for (int64_t r = 0; r < count; ++r) {
       const double value = task_.unit * work->value[r];
       sum->Add(value);
@@ -117,7 +113,7 @@ class Information {
         static_cast<float*>(task_.outputs.rows)[first + r] = static_cast<float>(value);
       }
     }
-    if (task_.outputs.p_gradient != nullptr || task_.outputs.q_gradient != nullptr) WriteGradients(work);
+    if (WantsGradient()) WriteGradients(work);
   }
 
   // body() for each piece of the rows, widened.
@@ -149,6 +145,37 @@ class Information {
     return terms;
   }
 
+  // In f32 the values of rows that it suffices for, whatever their neighbours are.
+  void FindValues(RowsAtWork* work) const {
+    const int64_t count = work->rows.count;
+    double value[kTileRows];
+    bool is_found[kTileRows] = {};
+    if (has_entropies_) {
+      FindEntropies(work);
+      return;
+    }
+    if (are_short_logits_) FindDivergences(work, value, is_found);
+    for (int64_t r = 0; r < count && is_short_; ++r) {
+      is_found[r] = FindShortValue(work->rows.first + r, &value[r]);
+    }
+    const int64_t found = std::count(is_found, is_found + count, true);
+    if (found == count && !(are_short_logits_ && WantsGradient())) return FinishValues(work, value, is_found);
+    if (GivenAs(task_.options.p_given) == Given::kLogits) {
+      FindGaps(task_.p, work->rows.first, count, work->p_top, work->p_gap);
+    }
+    if (task_.has_q && GivenAs(task_.options.q_given) == Given::kLogits) {
+      FindGaps(task_.q, work->rows.first, count, work->q_top, work->q_gap);
+    }
+    FindWideValues(work);
+    FinishValues(work, value, is_found);
+  }
+
+  void FinishValues(RowsAtWork* work, const double* value, const bool* is_found) const {
+    for (int64_t r = 0; r < work->rows.count; ++r) {
+      if (is_found[r]) work->value[r] = value[r];
+    }
+  }
+
   // Entropies of logits.
   void FindEntropies(RowsAtWork* work) const {
     const Rows& rows = work->rows;
@@ -161,7 +188,26 @@ class Information {
     }
   }
 
-  // The value of a row, if the kernels for f32 know it.
+  // Divergences of logits.
+  void FindDivergences(RowsAtWork* work, double* value, bool* is_found) const {
+    const Rows& rows = work->rows;
+    EntropyState p[kTileRows], q[kTileRows];
+    double p_gap[kTileRows], q_gap[kTileRows], entropy[kTileRows];
+    entropies_.FindStates(Team{1, nullptr}, rows.first, rows.count, rows.read, p);
+    entropies_.Finish(rows.first, rows.count, rows.read, p, p_gap, entropy);
+    q_entropies_.FindStates(Team{1, nullptr}, rows.first, rows.count, rows.read, q);
+    q_entropies_.Finish(rows.first, rows.count, rows.read, q, q_gap, entropy);
+    for (int64_t r = 0; r < rows.count; ++r) {
+      const LogitRows both = {task_.options.scale, p[r].top_logit, q[r].top_logit, 1.0 / (1.0 + p[r].others),
+                              (p[r].top - q[r].top) + (p_gap[r] - q_gap[r])};
+      MeasureSums sums;
+      is_found[r] = measures_.divergence_of_logits(both, task_.p.logits.Row(rows.first + r),
+                                                   task_.q.logits.Row(rows.first + r), classes_, &sums);
+      value[r] = sums.terms;
+    }
+  }
+
+  // The value of a row of probabilities, if the kernels for f32 know it.
   bool FindShortValue(int64_t row, double* value) const {
     const int64_t n = classes_;
     const void* const p = task_.p.logits.Row(row);
@@ -183,21 +229,6 @@ class Information {
     }
     *value = sums.terms + sums.differences;
     return is_found;
-  }
-
-  // The values of rows. In f32 those of which f32 suffices, whatever their neighbours are.
-  void FindValues(RowsAtWork* work) const {
-    double value[kTileRows];
-    bool is_found[kTileRows] = {};
-    int64_t found = 0;
-    for (int64_t r = 0; r < work->rows.count && is_short_; ++r) {
-      is_found[r] = FindShortValue(work->rows.first + r, &value[r]);
-      found += is_found[r];
-    }
-    if (found < work->rows.count) FindWideValues(work);
-    for (int64_t r = 0; r < work->rows.count; ++r) {
-      if (is_found[r]) work->value[r] = value[r];
-    }
   }
 
   void FindWideValues(RowsAtWork* work) const {
@@ -235,6 +266,8 @@ class Information {
       }
     }
   }
+
+  bool WantsGradient() const { return task_.outputs.p_gradient != nullptr || task_.outputs.q_gradient != nullptr; }
 
   bool HasQPart() const {
     return task_.measure == Measure::kKullbackLeibler || task_.measure == Measure::kJensenShannon;
@@ -274,8 +307,10 @@ class Information {
   const TermKernels& sums_;
   const MeasureKernels& measures_;
   const RowEntropies entropies_;
+  const RowEntropies q_entropies_;
   const bool is_short_;
   const bool has_entropies_;
+  const bool are_short_logits_;
   const int64_t classes_;
   const WideRows wide_p_;
   const WideRows wide_q_;

@@ -166,7 +166,7 @@ struct GradientTile {
   void* data;
   int64_t stride;
   int64_t class_stride;
-  bool stream;       // bypass the cache: the gradient is much larger than it
+  bool stream;        // bypass the cache: the gradient is much larger than it
   bool are_products;  // every offset is 0, and nothing is tilted
   TargetRows targets;
 };
@@ -376,6 +376,16 @@ struct MeasureSums {
   double differences;
 };
 
+// Two rows of logits x and y, z being scale times these: the largest of each, what e^(z - top) is multiplied by to be
+// p, and lse of p less that of q.
+struct LogitRows {
+  double scale;
+  double p_top;  // a logit
+  double q_top;
+  double p_share;
+  double gap;
+};
+
 // Rows of n adjacent probabilities of f32 lanes, in f32, by the formulas of InformationKernels. False: something is
 // unusual (no probability, a q of 0 beside a p that is not, sums that may have lost digits), and nothing was found.
 struct MeasureKernels {
@@ -384,6 +394,8 @@ struct MeasureKernels {
   bool (*divergence)(const void* p, const void* q, int64_t n, MeasureSums* sums);
   // Jensen-Shannon, beta = 1/2.
   bool (*mixture)(const void* p, const void* q, int64_t n, MeasureSums* sums);
+  // Kullback-Leibler, of logits.
+  bool (*divergence_of_logits)(const LogitRows& rows, const void* x, const void* y, int64_t n, MeasureSums* sums);
 };
 
 enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };

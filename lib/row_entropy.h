@@ -24,8 +24,8 @@ class RowEntropies {
  public:
   RowEntropies(const SoftmaxTask& task, int isa_slot);
 
-  // What rows [first, first + count) are made of, kTileRows at most, that are read; of others nothing. The parts of long
-  // rows are shared among the team. False: the caller's runner failed.
+  // What rows [first, first + count) are made of, kTileRows at most, that are read; of others nothing. The parts of
+  // long rows are shared among the team. False: the caller's runner failed.
   bool FindStates(const Team& team, int64_t first, int64_t count, const int64_t* read, EntropyState* states) const;
 
   // lse - top and the entropy of each; NaN where a row has none.

@@ -70,9 +70,12 @@ __attribute__((noinline)) bool Softmax::FoldSlicesTogether(const Team& team, Row
 
 bool Softmax::WriteGradient(const Tile& tile, const Team& team, Carried* before, const Rows& rows) const {
   if (staged_) {
-    const GradientTile out = {
-        GradientData(rows.first), task_.gradient.outer_stride, 1, stream_, task_.options.label_smoothing == 0.0 && !HasEntropyGradient(task_),
-        TargetsOf(rows.first, 0)};
+    const GradientTile out = {GradientData(rows.first),
+                              task_.gradient.outer_stride,
+                              1,
+                              stream_,
+                              task_.options.label_smoothing == 0.0 && !HasEntropyGradient(task_),
+                              TargetsOf(rows.first, 0)};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;
   }

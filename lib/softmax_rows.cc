@@ -443,8 +443,8 @@ void FindGrads(const double* scale, double offset_of_b, const double* left_out, 
   for (int64_t r = 0; r < rows->count && offset_of_b != 0.0; ++r) rows->grads[r].offset = offset_of_b * rows->b[r];
 }
 
-// p_j (a - d (lse - z_top) + d scale (x_j - x_top)), whose terms have the sign of those of the formula. The size of both
-// factors is a power of two that joins p_j, as far as it would be none that a float can hold.
+// p_j (a - d (lse - z_top) + d scale (x_j - x_top)), whose terms have the sign of those of the formula. The size of
+// both factors is a power of two that joins p_j, as far as it would be none that a float can hold.
 void FindTiltedGrads(double scale, double offset_of_b, Rows* rows) {
   constexpr int64_t kMost = 100;
   double factor[kTileRows] = {};

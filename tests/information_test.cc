@@ -272,7 +272,9 @@ TEST(Information, IsWithinItsBoundsForEveryMeasureFormAndType) {
               const bool is_short = measure == XENT_ENTROPY && p_given == XENT_LOGITS;
               ASSERT_LE(worst.value, is_double ? 8 : 4) << measure << p_given << q_given << " " << classes;
               // p = e^log p has so many units more, up to about 62 and 12 here, and so has q.
-              ASSERT_LE(worst.gradient, is_double ? (classes == 17 ? 132 : 32) : is_short ? 1 : 0.51L)
+              ASSERT_LE(worst.gradient, is_double  ? (classes == 17 ? 132 : 32)
+                                        : is_short ? 1
+                                                   : 0.51L)
                   << measure << p_given << q_given << " " << classes << " " << closeness;
             }
           }

@@ -79,8 +79,8 @@ void SumEntropyOf(const T* x, int64_t n, const Scaling& scaling, Compute<T>* sta
   RowState state;
   StepSum<C> terms;
   // Masked logits are 0 beside a plain one only.
-  const bool is_plain = top >= scaling.Masked() &&
-                        FoldPlainOrMasked<true>(x, n, true, largest, scaling, stage, terms, expected);
+  const bool is_plain =
+      top >= scaling.Masked() && FoldPlainOrMasked<true>(x, n, true, largest, scaling, stage, terms, expected);
   if (is_plain) {
     state = StateOf<T, Scaling>(terms);
   } else {
@@ -135,21 +135,6 @@ struct EntropyRows {
   FewVec top;
   hn::Mask<FewTag> are_numbers;  // below infinity
 };
-
-// x - top as n ln 2 / 8 + remainder, where it is above this floor.
-template <class D, class T, bool kOneStep>
-HWY_INLINE Reduced<D> ReduceBelow(D d, const Unscaled<T, kOneStep>&, hn::Vec<D> x, hn::Vec<D> top, hn::Vec<D> distance,
-                                  hn::Vec<D> floor) {
-  const auto reduced = ReduceExp(d, hn::Max(distance, floor));
-  const auto lost = LostByAnySum(x, hn::Neg(top), distance);
-  return {hn::Add(reduced.remainder, hn::IfThenElseZero(hn::Ge(distance, floor), lost)), reduced.shifted};
-}
-
-template <class D, class T>
-HWY_INLINE Reduced<D> ReduceBelow(D d, const Scaled<T>& scaling, hn::Vec<D> x, hn::Vec<D> top, hn::Vec<D>,
-                                  hn::Vec<D> floor) {
-  return scaling.ReduceFrom(d, x, top, hn::Mul(floor, hn::Set(d, scaling.high)));
-}
 
 // The sums of a vector of rows; four classes are added in f32.
 template <class Scaling>

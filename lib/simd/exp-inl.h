@@ -83,6 +83,13 @@ HWY_INLINE Reduced<D> ReduceExp(D d, hn::Vec<D> x) {
   return {hn::NegMulAdd(n, hn::Set(d, E::kLn2[1]), high), shifted};
 }
 
+// What rounding a + b to `sum` lost.
+template <class V>
+HWY_INLINE V LostByAnySum(const V& a, const V& b, const V& sum) {
+  const auto from_b = hn::Sub(sum, a);
+  return hn::Add(hn::Sub(a, hn::Sub(sum, from_b)), hn::Sub(b, from_b));
+}
+
 // Logits of bf16 and f16, whose gradients are rounded far more coarsely, are reduced in one step: with ln 2 as one
 // float e^x comes out as e^x (1 - kBias x). A sum of such terms takes it out again: see Unbiased. (A tenth of the
 // time.)

@@ -74,13 +74,6 @@ struct FewIndices {
 };
 constexpr FewIndices kFewIndices;
 
-// What rounding a + b to `sum` lost.
-template <class V>
-HWY_INLINE V LostByAnySum(const V& a, const V& b, const V& sum) {
-  const auto from_b = hn::Sub(sum, a);
-  return hn::Add(hn::Sub(a, hn::Sub(sum, from_b)), hn::Sub(b, from_b));
-}
-
 // e^x = high + low, within 2^-26 of itself, made of what x and 2^n in it are reduced to; the result is a normal number.
 HWY_INLINE Parts<FewTag> FewExp(const Reduced<FewTag>& reduced) {
   const FewTag d;

@@ -179,7 +179,8 @@ class RowProducts {
 template <class T, class Op, class Body>
 HWY_INLINE void WithTerms(const Op& op, const RowGrad& grad, double tilt, const T* x, int64_t n,
                           const TargetRows& targets, int64_t row, const Body& body) {
-  WithTilt(op, grad, tilt, x, n, [&](const auto& tilted) { WithTargets<T>(tilted, targets, row, n, grad.target, body); });
+  WithTilt(op, grad, tilt, x, n,
+           [&](const auto& tilted) { WithTargets<T>(tilted, targets, row, n, grad.target, body); });
 }
 
 template <class T>
@@ -407,10 +408,10 @@ void BeginWrite(const Slice& slice, const RowGrad& grad, void* out, bool stream,
     return;
   }
   if (slice.targets.data != nullptr || grad.is_tilted) {
-    WithTerms(
-        Times<C>{factor, OwnOffset<C>(grad)}, grad, plain.tilt, static_cast<const T*>(slice.logits), slice.classes,
-        slice.targets, 0,
-        [&](const auto& element) { MapOut(static_cast<const C*>(slice.stage), slice.classes, element, to, stream); });
+    WithTerms(Times<C>{factor, OwnOffset<C>(grad)}, grad, plain.tilt, static_cast<const T*>(slice.logits),
+              slice.classes, slice.targets, 0, [&](const auto& element) {
+                MapOut(static_cast<const C*>(slice.stage), slice.classes, element, to, stream);
+              });
     return;
   }
   // What shares a line with the next row is written to the cache, which has to have the line first.

@@ -18,7 +18,7 @@ namespace xent {
 namespace HWY_NAMESPACE {
 
 // (log(1 + f) - f) / f^2 for |f| <= 1/3, lowest degree first. Made by tools/coefficients.
-constexpr float kNearLogTailF32[] = {-0x8p-4f,       0xaaaa83p-25f,  -0xffff7cp-26f, 0xcce82fp-26f, -0xaace41p-26f,
+constexpr float kNearLogTailF32[] = {-0x8p-4f,      0xaaaa83p-25f,  -0xffff7cp-26f, 0xcce82fp-26f, -0xaace41p-26f,
                                      0x8f6a13p-26f, -0xf999dap-27f, 0x8f39c7p-26f,  -0x83de65p-26f};
 constexpr uint32_t kTwoThirdsBits = 0x3F2AAAABu;
 
@@ -32,6 +32,25 @@ HWY_INLINE hn::Vec<D> NearLogTail(D d, hn::Vec<D> f, hn::Vec<D> f2) {
   const auto low = hn::MulAdd(pair(3), f2, pair(1));
   const auto high = hn::MulAdd(pair(7), f2, pair(5));
   return hn::Mul(hn::MulAdd(high, f4, low), f);
+}
+
+// (e^v - 1 - v) / v^2 for |v| <= 0.36, lowest degree first. Made by tools/coefficients.
+constexpr float kNearExpTailF32[] = {0x8p-4f,       0xaaaaabp-26f, 0xaaaa7fp-28f,
+                                     0x88882fp-30f, 0xb69cbdp-33f, 0xd0bdd7p-36f};
+constexpr float kNearExp = 0.35f;
+
+// e^v - 1 - v >= 0 of v + v_low, v_low a rounding error of v, v up to 80.
+template <class D>
+HWY_INLINE hn::Vec<D> ExpLessLine(D d, hn::Vec<D> v, hn::Vec<D> v_low) {
+  const auto pair = [d, v](int k) XENT_LAMBDA {
+    return hn::MulAdd(hn::Set(d, kNearExpTailF32[k + 1]), v, hn::Set(d, kNearExpTailF32[k]));
+  };
+  const auto v2 = hn::Mul(v, v);
+  const auto near = hn::Mul(v2, hn::MulAdd(hn::MulAdd(pair(4), v2, pair(2)), v2, pair(0)));
+  auto reduced = ReduceExp(d, hn::Max(v, hn::Set(d, -80.0f)));
+  reduced.remainder = hn::Add(reduced.remainder, v_low);
+  const auto far = hn::Sub(ExpScaled(d, reduced, reduced.shifted), hn::Add(hn::Set(d, 1.0f), v));
+  return hn::IfThenElse(hn::Lt(hn::Abs(v), hn::Set(d, kNearExp)), near, far);
 }
 
 // x = 2^k (1 + f), |f| <= 1/3, for normal numbers x > 0. 0 becomes some number.

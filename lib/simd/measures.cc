@@ -5,6 +5,8 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <limits>
+#include <type_traits>
 
 #include "lib/kernels.h"
 #include "lib/simd/loops-inl.h"
@@ -20,6 +22,8 @@ constexpr float kMostWeight = 0x1p60f;
 constexpr float kMostRatio = 0x1p100f;
 // Sums below this may have lost digits, or terms of subnormal numbers.
 constexpr double kLeastMeasure = 0x1p-60;
+// Log-sum-exps are known to 2^-22, whose square a divergence of logits errs by.
+constexpr double kLeastOfLogits = 0x1p-20;
 
 // -p log q, p = q or of another array. A p of 0 makes 0.
 template <class T, bool kHasQ>
@@ -174,9 +178,86 @@ bool SumMixture(const void* p, const void* q, int64_t n, MeasureSums* sums) {
   return SumTerms(static_cast<const T*>(p), n, terms, &sums->terms);
 }
 
+// e^(z - top) (u - 1 + e^-u), p but for a factor, with u = log(p / q) = scale (x - y) - gap, in which nothing is lost
+// of x - y and of the gap: what the gap lacks comes in by its square. (The sums of p - q are 0.)
+template <class T, class Scaling>
+struct LogitTerms {
+  template <class>
+  static constexpr int kTogether = 2;
+
+  LogitTerms(const LogitRows& rows, const Scaling& of_logits, const T* other, int64_t count)
+      : scaling(of_logits),
+        y(other),
+        n(count),
+        p_top(static_cast<float>(rows.p_top)),
+        negligible(static_cast<float>(rows.q_top - 50.0 / rows.scale)),
+        least(static_cast<float>(-87.0 / rows.scale)),
+        scale(static_cast<float>(rows.scale)),
+        scale_low(static_cast<float>(rows.scale - static_cast<double>(scale))),
+        gap(static_cast<float>(rows.gap)),
+        gap_low(static_cast<float>(rows.gap - static_cast<double>(gap))) {}
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
+    const auto other = LoadUpTo(d, y + i, n - i);
+    const auto difference = hn::Sub(x, other);
+    const auto lost = LostByAnySum(x, hn::Neg(other), difference);
+    // -u as a sum of two floats: where q is much larger than p, it is e^-u.
+    const auto product = hn::Mul(hn::Set(d, scale), difference);
+    const auto less = hn::Sub(hn::Set(d, gap), product);
+    const auto of_product = hn::NegMulAdd(hn::Set(d, scale), difference, product);
+    const auto of_rest =
+        hn::NegMulAdd(hn::Set(d, scale), lost, hn::NegMulAdd(hn::Set(d, scale_low), difference, hn::Set(d, gap_low)));
+    const auto low = hn::Add(hn::Add(LostByAnySum(hn::Set(d, gap), hn::Neg(product), less), of_product), of_rest);
+    const auto v = hn::Add(less, low);
+    const auto v_low = hn::Sub(low, hn::Sub(v, less));
+    const auto distance = hn::Sub(x, hn::Set(d, p_top));
+    const auto floor = hn::Set(d, least);
+    const auto reduced = ReduceBelow(d, scaling, x, hn::Set(d, p_top), distance, floor);
+    const auto p = ExpScaled(d, reduced, reduced.shifted);
+    const auto is_kept = hn::And(hn::Ge(distance, floor), hn::Lt(v, hn::Set(d, 80.0f)));
+    if (HWY_UNLIKELY(!hn::AllTrue(d, is_kept))) is_usual &= AreNegligible(d, is_kept, x, other);
+    return hn::IfThenElseZero(is_kept, hn::Mul(p, ExpLessLine(d, hn::Min(v, hn::Set(d, 80.0f)), v_low)));
+  }
+
+  // Whether p and q are nothing, both, in all other lanes.
+  template <class D>
+  HWY_INLINE bool AreNegligible(D d, hn::Mask<D> is_kept, hn::Vec<D> x, hn::Vec<D> other) const {
+    const auto minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
+    const auto is_nothing = hn::Lt(other, hn::Set(d, negligible));
+    const auto is_finite = hn::Or(hn::Gt(other, minus_infinity), hn::Eq(x, minus_infinity));
+    return hn::AllTrue(d, hn::Or(is_kept, hn::And(is_nothing, is_finite)));
+  }
+
+  HWY_INLINE bool AreUsual() const { return is_usual; }
+
+  Scaling scaling;
+  const T* y;
+  int64_t n;
+  float p_top;
+  float negligible;
+  float least;
+  float scale;
+  float scale_low;
+  float gap;
+  float gap_low;
+  bool is_usual = true;
+};
+
+template <class T>
+bool SumDivergenceOfLogits(const LogitRows& rows, const void* x, const void* y, int64_t n, MeasureSums* sums) {
+  sums->differences = 0.0;
+  return WithScale<T, false>(rows.scale, [&](const auto& scaling) {
+    LogitTerms<T, std::decay_t<decltype(scaling)>> terms(rows, scaling, static_cast<const T*>(y), n);
+    const bool is_usual = SumTerms(static_cast<const T*>(x), n, terms, &sums->terms);
+    sums->terms *= rows.p_share;
+    return is_usual && sums->terms >= kLeastOfLogits;
+  });
+}
+
 template <class T>
 constexpr MeasureKernels MeasuresOf() {
-  return {SumEntropy<T>, SumCrossEntropy<T>, SumDivergence<T>, SumMixture<T>};
+  return {SumEntropy<T>, SumCrossEntropy<T>, SumDivergence<T>, SumMixture<T>, SumDivergenceOfLogits<T>};
 }
 
 const MeasureKernels& ChooseMeasures(Dtype dtype) {
@@ -194,8 +275,8 @@ HWY_AFTER_NAMESPACE();
 namespace xent {
 
 const MeasureKernels& MeasureKernelsFor(int isa, Dtype dtype) {
-  static constexpr decltype(&HWY_STATIC_DISPATCH(ChooseMeasures)) kTable[] = {
-      HWY_CHOOSE_TARGET_LIST(ChooseMeasures), HWY_CHOOSE_FALLBACK(ChooseMeasures)};
+  static constexpr decltype(&HWY_STATIC_DISPATCH(ChooseMeasures)) kTable[] = {HWY_CHOOSE_TARGET_LIST(ChooseMeasures),
+                                                                              HWY_CHOOSE_FALLBACK(ChooseMeasures)};
   return kTable[isa](dtype);
 }
 

@@ -100,6 +100,21 @@ struct Scaled {
   C masked;
 };
 
+// x - top as n ln 2 / 8 + remainder, where it is above this floor.
+template <class D, class T, bool kOneStep>
+HWY_INLINE Reduced<D> ReduceBelow(D d, const Unscaled<T, kOneStep>&, hn::Vec<D> x, hn::Vec<D> top, hn::Vec<D> distance,
+                                  hn::Vec<D> floor) {
+  const auto reduced = ReduceExp(d, hn::Max(distance, floor));
+  const auto lost = LostByAnySum(x, hn::Neg(top), distance);
+  return {hn::Add(reduced.remainder, hn::IfThenElseZero(hn::Ge(distance, floor), lost)), reduced.shifted};
+}
+
+template <class D, class T>
+HWY_INLINE Reduced<D> ReduceBelow(D d, const Scaled<T>& scaling, hn::Vec<D> x, hn::Vec<D> top, hn::Vec<D>,
+                                  hn::Vec<D> floor) {
+  return scaling.ReduceFrom(d, x, top, hn::Mul(floor, hn::Set(d, scaling.high)));
+}
+
 template <class T>
 constexpr bool kKnowsScale = sizeof(Compute<T>) == sizeof(float) && HWY_NATIVE_FMA;
 
