@@ -23,6 +23,7 @@ namespace HWY_NAMESPACE {
 // Made by tools/coefficients; tools/coefficients --check compares.
 constexpr float kExpLn2F32[] = {0xb17p-12f, 0x85fdf4p-38f};
 constexpr float kExpTailF32[] = {0xa84503p-32f, 0x805423p-23f, 0x805949p-24f, 0xab16a9p-26f};
+constexpr float kExpLongTailF32[] = {0xa84553p-32f, 0x805423p-23f, 0x80542p-20f, 0xab170dp-26f, 0xab4ca7p-28f};
 constexpr uint32_t kExpEighthsF32[] = {0x1f7f5829u, 0x1f7b3a3eu, 0x1f77d424u, 0x1f759202u,
                                        0x1f748e45u, 0x1f74e5beu, 0x1f76b7dau, 0x1f7a26deu};
 constexpr double kExpLn2F64[] = {0x162e42ffp-29, -0x1718432a1b0e26p-87};
@@ -219,6 +220,18 @@ HWY_INLINE hn::Vec<D> EighthsFraction(D d, hn::Vec<D> r) {
   auto p = hn::MulAdd(r, hn::Set(d, kExpTailF32[3]), hn::Set(d, kExpTailF32[2]));
   p = hn::MulAdd(p, r, hn::Set(d, kExpTailF32[1]));
   return hn::MulAdd(p, r, hn::Set(d, kExpTailF32[0]));
+}
+
+// e^r * 2^n in f32, within 0.57 ULP: a degree more than ExpScaled, where that would be seen in a result.
+template <class D>
+HWY_INLINE hn::Vec<D> LongExpScaled(D d, const Reduced<D>& reduced, hn::Vec<D> shifted) {
+  const auto r = reduced.remainder;
+  auto p = hn::MulAdd(r, hn::Set(d, kExpLongTailF32[4]), hn::Set(d, kExpLongTailF32[3]));
+  p = hn::MulAdd(p, r, hn::Set(d, kExpLongTailF32[2]));
+  p = hn::MulAdd(p, r, hn::Set(d, kExpLongTailF32[1]));
+  p = hn::MulAdd(p, r, hn::Set(d, kExpLongTailF32[0]));
+  const auto power = EighthsPower(d, shifted);
+  return hn::MulAdd(power, p, power);
 }
 
 // e^r * 2^n, n in the low bits of `shifted`. The result must be a normal number.

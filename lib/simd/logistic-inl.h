@@ -249,7 +249,7 @@ struct Logistic {
   static HWY_INLINE Logistic OfSmall(D d, hn::Vec<D> magnitude) {
     const auto reduced = ReduceExp(d, hn::Neg(magnitude));
     Logistic result;
-    result.SetFrom(d, ExpScaled(d, reduced, reduced.shifted));
+    result.SetFrom(d, LongExpScaled(d, reduced, reduced.shifted));
     return result;
   }
 
@@ -269,7 +269,7 @@ struct Logistic {
     reduced.remainder = hn::Sub(reduced.remainder, rest);
     const auto shifted = hn::Add(reduced.shifted, hn::IfThenElseZero(is_lifted, hn::Set(d, 64.0f)));
     const auto back = hn::IfThenElse(is_lifted, hn::Set(d, 0x1p-64f), hn::Set(d, 1.0f));
-    return hn::Mul(ExpScaled(d, reduced, shifted), back);
+    return hn::Mul(LongExpScaled(d, reduced, shifted), back);
   }
 
   // log(1 + e) for e in [0, 1]. f32.
