@@ -36,6 +36,8 @@ struct RowsAtWork {
   double value[kTileRows];
   double p_mean[kTileRows];
   double q_mean[kTileRows];
+  LogitRows logits[kTileRows];
+  bool has_short_gradient[kTileRows];  // in f32, from these logits and the value
   Piece p;
   Piece q;
   double terms[kPieceRoom];
@@ -150,6 +152,7 @@ class Information {
     const int64_t count = work->rows.count;
     double value[kTileRows];
     bool is_found[kTileRows] = {};
+    std::fill(work->has_short_gradient, work->has_short_gradient + count, false);
     if (has_entropies_) {
       FindEntropies(work);
       return;
@@ -158,8 +161,10 @@ class Information {
     for (int64_t r = 0; r < count && is_short_; ++r) {
       is_found[r] = FindShortValue(work->rows.first + r, &value[r]);
     }
-    const int64_t found = std::count(is_found, is_found + count, true);
-    if (found == count && !(are_short_logits_ && WantsGradient())) return FinishValues(work, value, is_found);
+    // Gradients of logits in f64 need what values in f64 do.
+    const bool needs_gradients = are_short_logits_ && WantsGradient();
+    const bool* const suffices = needs_gradients ? work->has_short_gradient : is_found;
+    if (std::count(suffices, suffices + count, true) == count) return FinishValues(work, value, is_found);
     if (GivenAs(task_.options.p_given) == Given::kLogits) {
       FindGaps(task_.p, work->rows.first, count, work->p_top, work->p_gap);
     }
@@ -198,12 +203,16 @@ class Information {
     q_entropies_.FindStates(Team{1, nullptr}, rows.first, rows.count, rows.read, q);
     q_entropies_.Finish(rows.first, rows.count, rows.read, q, q_gap, entropy);
     for (int64_t r = 0; r < rows.count; ++r) {
-      const LogitRows both = {task_.options.scale, p[r].top_logit, q[r].top_logit, 1.0 / (1.0 + p[r].others),
-                              (p[r].top - q[r].top) + (p_gap[r] - q_gap[r])};
+      work->logits[r] = {task_.options.scale, p[r].top_logit, q[r].top_logit, 1.0 / (1.0 + p[r].others),
+                         (p[r].top - q[r].top) + (p_gap[r] - q_gap[r])};
       MeasureSums sums;
-      is_found[r] = measures_.divergence_of_logits(both, task_.p.logits.Row(rows.first + r),
+      is_found[r] = measures_.divergence_of_logits(work->logits[r], task_.p.logits.Row(rows.first + r),
                                                    task_.q.logits.Row(rows.first + r), classes_, &sums);
       value[r] = sums.terms;
+      const double slope = std::fabs(SlopeOf(rows.first + r, task_.p));
+      constexpr double kFar = 0x1p60;  // beyond, products may be no normal floats
+      const bool is_usual = slope == 0.0 || (slope > 1.0 / kFar && slope < kFar);
+      work->has_short_gradient[r] = is_found[r] && sums.has_gradient && is_usual;
     }
   }
 
@@ -280,11 +289,28 @@ class Information {
   }
 
   void WriteGradients(RowsAtWork* work) const {
+    const int64_t count = work->rows.count;
+    for (int64_t r = 0; r < count; ++r) work->rows.read[r] = work->has_short_gradient[r] ? kSkipRow : 0;
+    if (std::count(work->rows.read, work->rows.read + count, 0) > 0) WriteWideGradients(work);
+    for (int64_t r = 0; r < count; ++r) {
+      if (!work->has_short_gradient[r]) continue;
+      const int64_t row = work->rows.first + r;
+      const auto to = [&](const SoftmaxTask& of) {
+        return of.gradient.data != nullptr ? const_cast<char*>(of.gradient.Row(row)) : nullptr;
+      };
+      measures_.divergence_gradients(work->logits[r], task_.p.logits.Row(row), task_.q.logits.Row(row), work->value[r],
+                                     SlopeOf(row, task_.p), SlopeOf(row, task_.q), classes_, to(task_.p), to(task_.q));
+    }
+  }
+
+  // Of rows that are read.
+  void WriteWideGradients(RowsAtWork* work) const {
     const bool of_p = task_.outputs.p_gradient != nullptr;
     const bool of_q = task_.outputs.q_gradient != nullptr;
     ForPieces(work, [&] {
       const int64_t n = work->p.classes;
       for (int64_t r = 0; r < work->rows.count; ++r) {
+        if (work->rows.read[r] == kSkipRow) continue;
         InformationTerms terms = TermsOf(*work, r);
         terms.p_slope = SlopeOf(work->rows.first + r, task_.p);
         terms.q_slope = task_.has_q ? SlopeOf(work->rows.first + r, task_.q) : 0.0;
@@ -295,8 +321,8 @@ class Information {
         std::copy(work->terms, work->terms + n, work->p.z + r * n);
         if (of_q) std::copy(work->q_part, work->q_part + n, work->q.z + r * n);
       }
-      if (of_p) wide_p_.Store(work->rows, work->p, work->p.z);
-      if (of_q) wide_q_.Store(work->rows, work->q, work->q.z);
+      if (of_p) wide_p_.Store(work->rows, work->p, work->p.z, true);
+      if (of_q) wide_q_.Store(work->rows, work->q, work->q.z, true);
     });
   }
 

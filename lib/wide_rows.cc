@@ -70,8 +70,9 @@ double WideRows::At(int64_t row, int64_t j) const {
   return z[0];
 }
 
-void WideRows::Store(const Rows& rows, const Piece& piece, const double* values) const {
+void WideRows::Store(const Rows& rows, const Piece& piece, const double* values, bool only_read) const {
   for (int64_t r = 0; r < rows.count; ++r) {
+    if (only_read && rows.read[r] == kSkipRow) continue;
     StoreRow(task_.gradient, gradient_, rows.first + r, piece.begin, piece.classes, values + r * piece.classes);
   }
 }

@@ -49,8 +49,8 @@ class WideRows {
   void Transform(const Rows& rows, bool wants_slopes, Piece* piece) const;
   // One logit, scaled and capped.
   double At(int64_t row, int64_t j) const;
-  // Doubles, row by row, to the gradient.
-  void Store(const Rows& rows, const Piece& piece, const double* values) const;
+  // Doubles, row by row, to the gradient; or of the rows that are read only.
+  void Store(const Rows& rows, const Piece& piece, const double* values, bool only_read = false) const;
 
  private:
   const SoftmaxTask& task_;

@@ -39,19 +39,27 @@ constexpr float kNearExpTailF32[] = {0x8p-4f,       0xaaaaabp-26f, 0xaaaa7fp-28f
                                      0x88882fp-30f, 0xb69cbdp-33f, 0xd0bdd7p-36f};
 constexpr float kNearExp = 0.35f;
 
-// e^v - 1 - v >= 0 of v + v_low, v_low a rounding error of v, v up to 80.
+// e^v - 1, and e^v - 1 - v >= 0, of v + v_low, v_low a rounding error of v, v up to 80.
 template <class D>
-HWY_INLINE hn::Vec<D> ExpLessLine(D d, hn::Vec<D> v, hn::Vec<D> v_low) {
-  const auto pair = [d, v](int k) XENT_LAMBDA {
-    return hn::MulAdd(hn::Set(d, kNearExpTailF32[k + 1]), v, hn::Set(d, kNearExpTailF32[k]));
-  };
-  const auto v2 = hn::Mul(v, v);
-  const auto near = hn::Mul(v2, hn::MulAdd(hn::MulAdd(pair(4), v2, pair(2)), v2, pair(0)));
-  auto reduced = ReduceExp(d, hn::Max(v, hn::Set(d, -80.0f)));
-  reduced.remainder = hn::Add(reduced.remainder, v_low);
-  const auto far = hn::Sub(ExpScaled(d, reduced, reduced.shifted), hn::Add(hn::Set(d, 1.0f), v));
-  return hn::IfThenElse(hn::Lt(hn::Abs(v), hn::Set(d, kNearExp)), near, far);
-}
+struct ExpLess {
+  HWY_INLINE ExpLess(D d, hn::Vec<D> v, hn::Vec<D> v_low) {
+    const auto one = hn::Set(d, 1.0f);
+    const auto pair = [d, v](int k) XENT_LAMBDA {
+      return hn::MulAdd(hn::Set(d, kNearExpTailF32[k + 1]), v, hn::Set(d, kNearExpTailF32[k]));
+    };
+    const auto v2 = hn::Mul(v, v);
+    const auto near = hn::Mul(v2, hn::MulAdd(hn::MulAdd(pair(4), v2, pair(2)), v2, pair(0)));
+    auto reduced = ReduceExp(d, hn::Max(v, hn::Set(d, -80.0f)));
+    reduced.remainder = hn::Add(reduced.remainder, v_low);
+    const auto e = ExpScaled(d, reduced, reduced.shifted);
+    const auto is_near = hn::Lt(hn::Abs(v), hn::Set(d, kNearExp));
+    less_line = hn::IfThenElse(is_near, near, hn::Sub(e, hn::Add(one, v)));
+    less_one = hn::IfThenElse(is_near, hn::Add(v, hn::Add(v_low, near)), hn::Sub(e, one));
+  }
+
+  hn::Vec<D> less_line;
+  hn::Vec<D> less_one;
+};
 
 // x = 2^k (1 + f), |f| <= 1/3, for normal numbers x > 0. 0 becomes some number.
 template <class D>

@@ -5,6 +5,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -178,19 +179,17 @@ bool SumMixture(const void* p, const void* q, int64_t n, MeasureSums* sums) {
   return SumTerms(static_cast<const T*>(p), n, terms, &sums->terms);
 }
 
-// e^(z - top) (u - 1 + e^-u), p but for a factor, with u = log(p / q) = scale (x - y) - gap, in which nothing is lost
-// of x - y and of the gap: what the gap lacks comes in by its square. (The sums of p - q are 0.)
+// Of two rows of logits: e^(z - top), p but for a factor, and log(q / p) = gap - scale (x - y) as a sum of two floats, in
+// which nothing is lost of x - y and of the gap.
 template <class T, class Scaling>
-struct LogitTerms {
-  template <class>
-  static constexpr int kTogether = 2;
-
-  LogitTerms(const LogitRows& rows, const Scaling& of_logits, const T* other, int64_t count)
+struct LogitPair {
+  LogitPair(const LogitRows& rows, const Scaling& of_logits, const T* other, int64_t count)
       : scaling(of_logits),
         y(other),
         n(count),
         p_top(static_cast<float>(rows.p_top)),
         negligible(static_cast<float>(rows.q_top - 50.0 / rows.scale)),
+        nothing(static_cast<float>(rows.q_top - 87.0 / rows.scale)),
         least(static_cast<float>(-87.0 / rows.scale)),
         scale(static_cast<float>(rows.scale)),
         scale_low(static_cast<float>(rows.scale - static_cast<double>(scale))),
@@ -198,66 +197,149 @@ struct LogitTerms {
         gap_low(static_cast<float>(rows.gap - static_cast<double>(gap))) {}
 
   template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
-    const auto other = LoadUpTo(d, y + i, n - i);
-    const auto difference = hn::Sub(x, other);
-    const auto lost = LostByAnySum(x, hn::Neg(other), difference);
-    // -u as a sum of two floats: where q is much larger than p, it is e^-u.
+  struct Lanes {
+    HWY_INLINE Lanes() {}
+
+    hn::Vec<D> y;
+    hn::Vec<D> e;
+    hn::Vec<D> v;
+    hn::Vec<D> v_low;
+    hn::Mask<D> is_kept;  // else e is nothing, or v beyond what e^v holds, and both some number
+  };
+
+  template <class D>
+  HWY_INLINE Lanes<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    Lanes<D> lanes;
+    lanes.y = LoadUpTo(d, y + i, n - i);
+    const auto difference = hn::Sub(x, lanes.y);
+    const auto lost = LostByAnySum(x, hn::Neg(lanes.y), difference);
     const auto product = hn::Mul(hn::Set(d, scale), difference);
     const auto less = hn::Sub(hn::Set(d, gap), product);
     const auto of_product = hn::NegMulAdd(hn::Set(d, scale), difference, product);
-    const auto of_rest =
-        hn::NegMulAdd(hn::Set(d, scale), lost, hn::NegMulAdd(hn::Set(d, scale_low), difference, hn::Set(d, gap_low)));
+    const auto of_rest = hn::NegMulAdd(hn::Set(d, scale), lost,
+                                       hn::NegMulAdd(hn::Set(d, scale_low), difference, hn::Set(d, gap_low)));
     const auto low = hn::Add(hn::Add(LostByAnySum(hn::Set(d, gap), hn::Neg(product), less), of_product), of_rest);
     const auto v = hn::Add(less, low);
-    const auto v_low = hn::Sub(low, hn::Sub(v, less));
     const auto distance = hn::Sub(x, hn::Set(d, p_top));
     const auto floor = hn::Set(d, least);
     const auto reduced = ReduceBelow(d, scaling, x, hn::Set(d, p_top), distance, floor);
-    const auto p = ExpScaled(d, reduced, reduced.shifted);
-    const auto is_kept = hn::And(hn::Ge(distance, floor), hn::Lt(v, hn::Set(d, 80.0f)));
-    if (HWY_UNLIKELY(!hn::AllTrue(d, is_kept))) is_usual &= AreNegligible(d, is_kept, x, other);
-    return hn::IfThenElseZero(is_kept, hn::Mul(p, ExpLessLine(d, hn::Min(v, hn::Set(d, 80.0f)), v_low)));
+    const auto most = hn::Set(d, 80.0f);
+    lanes.e = ExpScaled(d, reduced, reduced.shifted);
+    lanes.v = hn::Min(v, most);
+    lanes.v_low = hn::Sub(low, hn::Sub(v, less));
+    lanes.is_kept = hn::And(hn::Ge(distance, floor), hn::Lt(v, most));
+    return lanes;
   }
 
-  // Whether p and q are nothing, both, in all other lanes.
+  // Whether p and q are nothing, both, in all other lanes; q is where y is below `bound`.
   template <class D>
-  HWY_INLINE bool AreNegligible(D d, hn::Mask<D> is_kept, hn::Vec<D> x, hn::Vec<D> other) const {
+  HWY_INLINE bool AreNothing(D d, hn::Vec<D> x, const Lanes<D>& lanes, float bound) const {
     const auto minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
-    const auto is_nothing = hn::Lt(other, hn::Set(d, negligible));
-    const auto is_finite = hn::Or(hn::Gt(other, minus_infinity), hn::Eq(x, minus_infinity));
-    return hn::AllTrue(d, hn::Or(is_kept, hn::And(is_nothing, is_finite)));
+    const auto is_nothing = hn::Lt(lanes.y, hn::Set(d, bound));
+    const auto is_finite = hn::Or(hn::Gt(lanes.y, minus_infinity), hn::Eq(x, minus_infinity));
+    return hn::AllTrue(d, hn::Or(lanes.is_kept, hn::And(is_nothing, is_finite)));
   }
-
-  HWY_INLINE bool AreUsual() const { return is_usual; }
 
   Scaling scaling;
   const T* y;
   int64_t n;
   float p_top;
   float negligible;
+  float nothing;
   float least;
   float scale;
   float scale_low;
   float gap;
   float gap_low;
+};
+
+// e^(z - top) (u - 1 + e^-u), u = log(p / q). What the gap lacks comes in by its square. (The sums of p - q are 0.)
+template <class T, class Scaling>
+struct LogitTerms {
+  template <class>
+  static constexpr int kTogether = 2;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) {
+    const auto lanes = pair(d, x, i);
+    if (HWY_UNLIKELY(!hn::AllTrue(d, lanes.is_kept))) {
+      is_usual &= pair.AreNothing(d, x, lanes, pair.negligible);
+      has_gradient &= pair.AreNothing(d, x, lanes, pair.nothing);
+    }
+    const ExpLess<D> exp(d, lanes.v, lanes.v_low);
+    return hn::IfThenElseZero(lanes.is_kept, hn::Mul(lanes.e, exp.less_line));
+  }
+
+  HWY_INLINE bool AreUsual() const { return is_usual; }
+
+  LogitPair<T, Scaling> pair;
   bool is_usual = true;
+  bool has_gradient = true;
 };
 
 template <class T>
 bool SumDivergenceOfLogits(const LogitRows& rows, const void* x, const void* y, int64_t n, MeasureSums* sums) {
   sums->differences = 0.0;
   return WithScale<T, false>(rows.scale, [&](const auto& scaling) {
-    LogitTerms<T, std::decay_t<decltype(scaling)>> terms(rows, scaling, static_cast<const T*>(y), n);
+    using Pair = LogitPair<T, std::decay_t<decltype(scaling)>>;
+    LogitTerms<T, std::decay_t<decltype(scaling)>> terms = {Pair(rows, scaling, static_cast<const T*>(y), n)};
     const bool is_usual = SumTerms(static_cast<const T*>(x), n, terms, &sums->terms);
     sums->terms *= rows.p_share;
+    sums->has_gradient = terms.has_gradient;
     return is_usual && sums->terms >= kLeastOfLogits;
+  });
+}
+
+// By x, factor e (v + value); by y, factor e (e^v - 1).
+template <bool kByP, class T, class Scaling>
+struct LogitGradient {
+  template <class>
+  static constexpr int kTogether = 2;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
+    const auto lanes = pair(d, x, i);
+    const auto size = kByP ? hn::Add(lanes.v, hn::Set(d, value)) : ExpLess<D>(d, lanes.v, lanes.v_low).less_one;
+    return hn::IfThenElseZero(lanes.is_kept, hn::Mul(hn::Mul(lanes.e, size), hn::Set(d, factor)));
+  }
+
+  LogitPair<T, Scaling> pair;
+  float value;
+  float factor;
+};
+
+template <class T>
+void WriteDivergenceGradients(const LogitRows& rows, const void* x, const void* y, double value, double p_slope,
+                              double q_slope, int64_t n, void* of_p, void* of_q) {
+  const T* const from = static_cast<const T*>(x);
+  WithScale<T, false>(rows.scale, [&](const auto& scaling) {
+    using Scaling = std::decay_t<decltype(scaling)>;
+    const LogitPair<T, Scaling> pair(rows, scaling, static_cast<const T*>(y), n);
+    const LogitGradient<true, T, Scaling> by_p = {pair, static_cast<float>(value),
+                                                  static_cast<float>(-p_slope * rows.p_share)};
+    const LogitGradient<false, T, Scaling> by_q = {pair, 0.0f, static_cast<float>(q_slope * rows.p_share)};
+    if (of_p == nullptr) return Map(from, n, by_q, static_cast<T*>(of_q));
+    if (of_q == nullptr) return Map(from, n, by_p, static_cast<T*>(of_p));
+    // Either may take the place of what both are made of.
+    for (int64_t first = 0; first < n; first += kChunk) {
+      const int64_t count = std::min(kChunk, n - first);
+      const auto from_here = [first](auto gradient) {
+        gradient.pair.y += first;
+        gradient.pair.n -= first;
+        return gradient;
+      };
+      T kept[kChunk];
+      Map(from + first, count, from_here(by_p), kept);
+      Map(from + first, count, from_here(by_q), static_cast<T*>(of_q) + first);
+      std::memcpy(static_cast<void*>(static_cast<T*>(of_p) + first), kept, static_cast<size_t>(count) * sizeof(T));
+    }
   });
 }
 
 template <class T>
 constexpr MeasureKernels MeasuresOf() {
-  return {SumEntropy<T>, SumCrossEntropy<T>, SumDivergence<T>, SumMixture<T>, SumDivergenceOfLogits<T>};
+  return {SumEntropy<T>, SumCrossEntropy<T>, SumDivergence<T>, SumMixture<T>, SumDivergenceOfLogits<T>,
+          WriteDivergenceGradients<T>};
 }
 
 const MeasureKernels& ChooseMeasures(Dtype dtype) {
