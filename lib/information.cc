@@ -83,6 +83,9 @@ class Information {
     const int64_t rows = task_.p.logits.rows;
     const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_tile, InformationTotals* parts) {
       RowsAtWork work;
+      for (double* const array : {work.p_top, work.p_gap, work.q_top, work.q_gap, work.p_mean, work.q_mean}) {
+        std::fill(array, array + kTileRows, 0.0);
+      }
       for (int64_t lot = first_lot; lot < last_lot; ++lot) {
         for (int64_t tile = first_tile(lot); tile < first_tile(lot + 1); ++tile) {
           RunTile(tile * tile_rows_, std::min(tile_rows_, rows - tile * tile_rows_), &work, &parts[lot].sum);
@@ -205,8 +208,10 @@ class Information {
     for (int64_t r = 0; r < rows.count; ++r) {
       work->logits[r] = {task_.options.scale, p[r].top_logit, q[r].top_logit, 1.0 / (1.0 + p[r].others),
                          (p[r].top - q[r].top) + (p_gap[r] - q_gap[r])};
-      MeasureSums sums;
-      is_found[r] = measures_.divergence_of_logits(work->logits[r], task_.p.logits.Row(rows.first + r),
+      MeasureSums sums = {};
+      constexpr double kFarthest = 0x1p60;  // logits so far apart are no floats, maybe
+      is_found[r] = std::fabs(work->logits[r].gap) < kFarthest &&
+                    measures_.divergence_of_logits(work->logits[r], task_.p.logits.Row(rows.first + r),
                                                    task_.q.logits.Row(rows.first + r), classes_, &sums);
       value[r] = sums.terms;
       const double slope = std::fabs(SlopeOf(rows.first + r, task_.p));

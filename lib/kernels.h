@@ -397,8 +397,8 @@ struct MeasureKernels {
   bool (*mixture)(const void* p, const void* q, int64_t n, MeasureSums* sums);
   // Kullback-Leibler, of logits.
   bool (*divergence_of_logits)(const LogitRows& rows, const void* x, const void* y, int64_t n, MeasureSums* sums);
-  // Its gradient where that is known: p_slope p (log(p / q) - value) and q_slope (q - p), of the logits' type. Null: not
-  // wanted. They may take the logits' place.
+  // Its gradient where that is known: p_slope p (log(p / q) - value) and q_slope (q - p), of the logits' type. Null:
+  // not wanted. They may take the logits' place.
   void (*divergence_gradients)(const LogitRows& rows, const void* x, const void* y, double value, double p_slope,
                                double q_slope, int64_t n, void* of_p, void* of_q);
 };

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lib/reduce.h"
 #include "lib/row_state.h"
 #include "lib/softmax_general.h"
 #include "lib/softmax_rows.h"
@@ -22,8 +23,8 @@ constexpr double kFar = 524288.0;
 
 constexpr int64_t kPartsOfSlice = kSlice / kChunk;
 
-// Sums of f32 products below this may have lost digits of them.
-constexpr double kLeastSum = 0x1p-100;
+// Sums of f32 products below this may have lost digits of them, or terms that were too small beside the largest.
+constexpr double kLeastSum = 0x1p-80;
 
 }  // namespace
 
@@ -47,8 +48,9 @@ void RowEntropies::FindParts(const char* logits, int64_t stride, int64_t count, 
   bool is_scaled = false;
   for (int64_t r = 0; r < count; ++r) {
     if (read[r] == kSkipRow) sums[r] = EntropySums{-kInfinity, 0.0, 0.0, 0.0, 0};
-    const double below = scale * sums[r].top - sums[r].anchor;
-    distance[r] = std::fabs(below) < kFar ? below : 0.0;
+    const double above = scale * sums[r].top - sums[r].anchor;
+    if (above >= kFar) sums[r].others = sums[r].gaps = 0.0;  // the largest leads all that were added
+    distance[r] = std::fabs(above) < kFar ? above : 0.0;
     is_scaled |= distance[r] != 0.0 || sums[r].exponent != 0;
     parts[r] = EntropyState{sums[r].top, scale * sums[r].top, sums[r].others, scale * sums[r].gaps};
   }
@@ -122,6 +124,39 @@ bool RowEntropies::FindStates(const Team& team, int64_t first, int64_t count, co
   return true;
 }
 
+// The same of one row in f64, from its largest logit. Not inline: most rows need no such stack.
+__attribute__((noinline)) void RowEntropies::FindWide(int64_t row, double* gap, double* entropy) const {
+  double x[kWiden], below[kWiden], mantissa[kWiden], exponent[kWiden];
+  const auto widen = [&](int64_t begin) {
+    const int64_t n = std::min(kWiden, task_.logits.classes - begin);
+    kernels_.widen(task_.logits.Row(row) + begin * task_.logits.ElementBytes(), n, x);
+    return n;
+  };
+  double top = -kInfinity;
+  int64_t largest = 0;
+  for (int64_t begin = 0; begin < task_.logits.classes; begin += kWiden) {
+    const double* const here = std::max_element(x, x + widen(begin));
+    if (*here <= top) continue;
+    top = *here;
+    largest = begin + (here - x);
+  }
+  Sum others, gaps;
+  for (int64_t begin = 0; begin < task_.logits.classes; begin += kWiden) {
+    const int64_t n = widen(begin);
+    for (int64_t j = 0; j < n; ++j) below[j] = std::max(task_.options.scale * (x[j] - top), -kFar);
+    math_.exp_parts(below, n, mantissa, exponent);
+    for (int64_t j = 0; j < n; ++j) {
+      const double e = TimesPowerOfTwo(mantissa[j], static_cast<int64_t>(exponent[j]));
+      if (begin + j != largest) others.Add(e);
+      gaps.Add(-(e * below[j]));
+    }
+  }
+  const double sum = others.Value();
+  const double zero = 0.0;
+  math_.log_scaled(1.0, &sum, &zero, 1, gap);
+  *entropy = *gap + gaps.Value() / (1.0 + sum);
+}
+
 void RowEntropies::Finish(int64_t first, int64_t count, const int64_t* read, const EntropyState* states, double* gap,
                           double* entropy) const {
   double others[kTileRows] = {}, zero[kTileRows] = {};
@@ -133,7 +168,7 @@ void RowEntropies::Finish(int64_t first, int64_t count, const int64_t* read, con
     const bool is_number = states[r].others >= 0.0 && states[r].top > -kInfinity;
     if (!is_number) gap[r] = entropy[r] = kNaN;
     if (is_number && others[r] < kLeastSum && task_.logits.classes > 1) {
-      FindWideEntropy(task_, first + r, &gap[r], &entropy[r]);
+      FindWide(first + r, &gap[r], &entropy[r]);
     }
   }
 }

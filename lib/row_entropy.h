@@ -36,6 +36,7 @@ class RowEntropies {
   void FindParts(const char* logits, int64_t stride, int64_t count, int64_t classes, const int64_t* read,
                  EntropyState* parts) const;
   EntropyState Merge(const EntropyState* parts, int64_t count) const;
+  void FindWide(int64_t row, double* gap, double* entropy) const;
   EntropyState FindSlice(int64_t row, int64_t slice) const;
 
   const SoftmaxTask& task_;

@@ -89,21 +89,6 @@ class General {
     }
   }
 
-  void FindEntropy(int64_t row, double* gap, double* entropy) const {
-    alignas(64) Work work;
-    StartRows(task_, 1, &work.rows);
-    LoadRows(task_, row, 1, &work.rows);
-    FindLargest(&work);
-    FindStates(&work);
-    AddLeftOut(math_, false, &work.rows);
-    FindTotals(&work.rows);
-    FindProbability(&work.rows);
-    FindMarks(&work);
-    FindEntropies(&work);
-    *gap = work.rows.gap[0];
-    *entropy = work.rows.entropy[0];
-  }
-
  private:
   void RunTile(int64_t first, int64_t count, Work* work, Totals* totals) const;
   template <class Body>
@@ -419,7 +404,9 @@ bool IsGeneral(const SoftmaxTask& task) {
   const bool has_targets = (is_dense && !HasDenseRows(task)) || task.targets.kind == XENT_TARGET_SPARSE;
   const bool has_terms = has_targets || task.product == Product::kLogProbabilities ||
                          (options.scale != 1.0 && !IsScaledEarly(task)) || options.softcap != 0.0;
-  const bool has_entropy = WantsEntropy(task) && (!HasRowEntropies(task) || options.lse != nullptr);
+  // Distances between logits times 2^20 scale, and parts of a gradient, are floats.
+  const bool is_stretched = HasEntropyGradient(task) && (options.scale < 0x1p-20 || options.scale > 0x1p20);
+  const bool has_entropy = WantsEntropy(task) && (!HasRowEntropies(task) || options.lse != nullptr || is_stretched);
   const bool wants_classes = out.argmax != nullptr || out.correct != nullptr;
   const bool is_smoothed = options.label_smoothing != 0.0;
   // Rows of adjacent classes have a shorter way to these.
@@ -435,10 +422,6 @@ bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team) { return Gene
 
 void FindGaps(const SoftmaxTask& task, int64_t first, int64_t count, double* max, double* gap) {
   General(task, Team{1, nullptr}).FindGaps(first, count, max, gap);
-}
-
-void FindWideEntropy(const SoftmaxTask& task, int64_t row, double* gap, double* entropy) {
-  General(task, Team{1, nullptr}).FindEntropy(row, gap, entropy);
 }
 
 void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, Totals* totals) {

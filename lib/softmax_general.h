@@ -29,9 +29,6 @@ void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, Total
 // log-sum-exp - max, and max, of kTileRows rows at most, all of which are read; NaN where a row has none.
 void FindGaps(const SoftmaxTask& task, int64_t first, int64_t count, double* max, double* gap);
 
-// log-sum-exp - max, and the entropy, of a row that is read and has them.
-void FindWideEntropy(const SoftmaxTask& task, int64_t row, double* gap, double* entropy);
-
 }  // namespace xent
 
 #endif  // XENT_LIB_SOFTMAX_GENERAL_H_

@@ -449,7 +449,7 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   } else if (options.label_smoothing == 0.0) {
     TargetLabels(task_, rows);
   } else {
-    double differences[kTileRows];
+    double differences[kTileRows] = {};
     kernels_.sum_differences(tile, differences);
     TargetSmoothedLabels(task_, differences, rows);
   }

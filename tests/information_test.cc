@@ -407,6 +407,46 @@ TEST(Information, BaseReductionAndUpstreamMultiply) {
   }
 }
 
+// Where p is nothing but p log(p / q) is not, where logits are further apart than floats reach, and where the terms of
+// a divergence are a tenth of what they are made of.
+TEST(Information, DivergencesInF32OfWhatIsNearTheEdge) {
+  struct Case {
+    xent_measure measure;
+    xent_distribution given;
+    std::vector<float> p;
+    std::vector<float> q;
+    double scale;
+  };
+  constexpr float kMost = 3.4028235e38f;
+  const Case cases[] = {
+      {XENT_KL_DIVERGENCE, XENT_LOGITS, {0, 0}, {-1e21f, 1e21f}, 0x1p59},
+      {XENT_KL_DIVERGENCE, XENT_LOGITS, {0, 0, -88}, {0, 1, -kMost}, 1},
+      {XENT_KL_DIVERGENCE, XENT_LOGITS, {0, 0, -87.5f}, {0, 1, -1e33f}, 1},
+      {XENT_KL_DIVERGENCE, XENT_LOGITS, {0, 0, -87.5f}, {0, 1, -1000}, 1},
+      {XENT_KL_DIVERGENCE, XENT_LOGITS, {0, -100}, {-100, 0}, 1},
+      {XENT_KL_DIVERGENCE, XENT_LOGITS, {-1e30f, 5, 1}, {5, -1e30f, 1}, 1},
+      {XENT_KL_DIVERGENCE, XENT_LOGITS, {1e8f, 0}, {1e8f, 1e8f}, 1},
+      {XENT_JENSEN_SHANNON, XENT_PROBABILITIES, {0.688545704f}, {0.34360069f}, 1},
+      {XENT_JENSEN_SHANNON, XENT_PROBABILITIES, {0.0536831357f, 0.946316864f}, {0.120048031f, 0.879951969f}, 1},
+      {XENT_KL_DIVERGENCE, XENT_PROBABILITIES, {0.4f, 0.6f}, {0.3f, 0.7f}, 1},
+      {XENT_KL_DIVERGENCE, XENT_PROBABILITIES, {0, 1e-38f, 1}, {0.5f, 0.25f, 0.25f}, 1}};
+  ForEveryIsa([&](const std::string&) {
+    for (const Case& one : cases) {
+      const auto classes = static_cast<int64_t>(one.p.size());
+      RowsProblem problem(one.measure, XENT_F32, 1, classes);
+      problem.options.p_given = problem.options.q_given = one.given;
+      problem.options.scale = one.scale;
+      std::memcpy(problem.p.data(), one.p.data(), problem.p.size());
+      std::memcpy(problem.q.data(), one.q.data(), problem.q.size());
+      const ExpectedRow expected = Expect(problem, 0);
+      const double found = MustRun(problem).sum;
+      const long double error = static_cast<long double>(AbsOf(static_cast<Quad>(found) - expected.value));
+      EXPECT_LE(error, 8 * Ulp(static_cast<long double>(AbsOf(expected.value)), kFormatF32))
+          << "case " << &one - cases << ": " << found << " for " << static_cast<double>(expected.value);
+    }
+  });
+}
+
 bool SameBits(const Bytes& a, const Bytes& b) { return std::memcmp(a.data(), b.data(), a.size()) == 0; }
 
 TEST(InformationBits, AreTheSameForThreadsInstructionSetsWithFmaLayoutsAndInPlace) {
@@ -460,8 +500,8 @@ TEST(InformationBits, AreTheSameForThreadsInstructionSetsWithFmaLayoutsAndInPlac
             const auto at = static_cast<int64_t>(j * 300 + r), other = static_cast<int64_t>(r * 37 + j);
             const double found = Element(turned.data(), dtype, at);
             const double wanted = Element(expected.p_gradient.data(), dtype, other);
-            const bool is_short = dtype != XENT_F64 && given == XENT_LOGITS &&
-                                  (measure == XENT_ENTROPY || measure == XENT_KL_DIVERGENCE);
+            const bool is_short =
+                dtype != XENT_F64 && given == XENT_LOGITS && (measure == XENT_ENTROPY || measure == XENT_KL_DIVERGENCE);
             ASSERT_NEAR(found, wanted, is_short ? 1e-2 * std::fabs(wanted) : 0);
           }
         }

@@ -86,6 +86,7 @@ void SumEntropyOf(const T* x, int64_t n, const Scaling& scaling, Compute<T>* sta
   } else {
     FoldCarefully(x, n, largest, scaling, stage, &state);
   }
+  stage[largest] = C(0);  // whatever it is beside the others
   StagedGaps<C> gap = {stage, top};
   SinglesSum gaps;
   double low;

@@ -43,12 +43,15 @@ C PlainFactor(const RowGrad& grad) {
   return static_cast<C>(PlainQuotient<C>(grad));
 }
 
-// The same of a row that is tilted is no factor of its own: it joins what tilts.
+// The same of a row that is tilted is no factor of its own: it joins what tilts, where that stays a usual number.
 template <class C>
 struct PlainFactors {
-  explicit PlainFactors(const RowGrad& grad) : tilt(PlainQuotient<C>(grad)), own(static_cast<C>(tilt)) {
-    if (grad.is_tilted && tilt != 0.0) own = C(1);
-    if (!grad.is_tilted || tilt == 0.0) tilt = 1.0;
+  explicit PlainFactors(const RowGrad& grad) : tilt(1.0), own(0) {
+    const double quotient = PlainQuotient<C>(grad);
+    const double size = std::max(std::fabs(grad.base), std::fabs(grad.tilt)) * quotient;
+    const bool joins = grad.is_tilted && quotient != 0.0 && size > 0x1p-80 && size < 0x1p80;
+    own = joins ? C(1) : static_cast<C>(quotient);
+    if (joins) tilt = quotient;
   }
   double tilt;
   C own;  // 0: see PlainQuotient

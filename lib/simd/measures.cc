@@ -179,8 +179,8 @@ bool SumMixture(const void* p, const void* q, int64_t n, MeasureSums* sums) {
   return SumTerms(static_cast<const T*>(p), n, terms, &sums->terms);
 }
 
-// Of two rows of logits: e^(z - top), p but for a factor, and log(q / p) = gap - scale (x - y) as a sum of two floats, in
-// which nothing is lost of x - y and of the gap.
+// Of two rows of logits: e^(z - top), p but for a factor, and log(q / p) = gap - scale (x - y) as a sum of two floats,
+// in which nothing is lost of x - y and of the gap.
 template <class T, class Scaling>
 struct LogitPair {
   LogitPair(const LogitRows& rows, const Scaling& of_logits, const T* other, int64_t count)
@@ -201,10 +201,12 @@ struct LogitPair {
     HWY_INLINE Lanes() {}
 
     hn::Vec<D> y;
+    hn::Vec<D> product;  // scale (x - y)
     hn::Vec<D> e;
     hn::Vec<D> v;
     hn::Vec<D> v_low;
-    hn::Mask<D> is_kept;  // else e is nothing, or v beyond what e^v holds, and both some number
+    hn::Mask<D> is_below;  // e is nothing
+    hn::Mask<D> is_kept;   // else it is, or v is no number or beyond what e^v holds
   };
 
   template <class D>
@@ -213,12 +215,12 @@ struct LogitPair {
     lanes.y = LoadUpTo(d, y + i, n - i);
     const auto difference = hn::Sub(x, lanes.y);
     const auto lost = LostByAnySum(x, hn::Neg(lanes.y), difference);
-    const auto product = hn::Mul(hn::Set(d, scale), difference);
-    const auto less = hn::Sub(hn::Set(d, gap), product);
-    const auto of_product = hn::NegMulAdd(hn::Set(d, scale), difference, product);
-    const auto of_rest = hn::NegMulAdd(hn::Set(d, scale), lost,
-                                       hn::NegMulAdd(hn::Set(d, scale_low), difference, hn::Set(d, gap_low)));
-    const auto low = hn::Add(hn::Add(LostByAnySum(hn::Set(d, gap), hn::Neg(product), less), of_product), of_rest);
+    lanes.product = hn::Mul(hn::Set(d, scale), difference);
+    const auto less = hn::Sub(hn::Set(d, gap), lanes.product);
+    const auto of_product = hn::NegMulAdd(hn::Set(d, scale), difference, lanes.product);
+    const auto of_rest =
+        hn::NegMulAdd(hn::Set(d, scale), lost, hn::NegMulAdd(hn::Set(d, scale_low), difference, hn::Set(d, gap_low)));
+    const auto low = hn::Add(hn::Add(LostByAnySum(hn::Set(d, gap), hn::Neg(lanes.product), less), of_product), of_rest);
     const auto v = hn::Add(less, low);
     const auto distance = hn::Sub(x, hn::Set(d, p_top));
     const auto floor = hn::Set(d, least);
@@ -227,17 +229,20 @@ struct LogitPair {
     lanes.e = ExpScaled(d, reduced, reduced.shifted);
     lanes.v = hn::Min(v, most);
     lanes.v_low = hn::Sub(low, hn::Sub(v, less));
-    lanes.is_kept = hn::And(hn::Ge(distance, floor), hn::Lt(v, most));
+    lanes.is_below = hn::Lt(distance, floor);
+    lanes.is_kept = hn::AndNot(lanes.is_below, hn::Lt(v, most));
     return lanes;
   }
 
-  // Whether p and q are nothing, both, in all other lanes; q is where y is below `bound`.
+  // Whether p and q are nothing, both, in all other lanes, and so is p log(p / q). q is where y is below `bound`.
   template <class D>
   HWY_INLINE bool AreNothing(D d, hn::Vec<D> x, const Lanes<D>& lanes, float bound) const {
     const auto minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
     const auto is_nothing = hn::Lt(lanes.y, hn::Set(d, bound));
-    const auto is_finite = hn::Or(hn::Gt(lanes.y, minus_infinity), hn::Eq(x, minus_infinity));
-    return hn::AllTrue(d, hn::Or(lanes.is_kept, hn::And(is_nothing, is_finite)));
+    const auto is_p_nothing = hn::Or(lanes.is_below, hn::Ge(lanes.v, hn::Set(d, 80.0f)));
+    const auto is_near = hn::And(is_p_nothing, hn::Lt(lanes.product, hn::Set(d, 0x1p20f)));
+    const auto are_nothing = hn::And(is_nothing, hn::Or(is_near, hn::Eq(x, minus_infinity)));
+    return hn::AllTrue(d, hn::Or(lanes.is_kept, are_nothing));
   }
 
   Scaling scaling;
@@ -338,8 +343,8 @@ void WriteDivergenceGradients(const LogitRows& rows, const void* x, const void* 
 
 template <class T>
 constexpr MeasureKernels MeasuresOf() {
-  return {SumEntropy<T>, SumCrossEntropy<T>, SumDivergence<T>, SumMixture<T>, SumDivergenceOfLogits<T>,
-          WriteDivergenceGradients<T>};
+  return {SumEntropy<T>, SumCrossEntropy<T>,       SumDivergence<T>,
+          SumMixture<T>, SumDivergenceOfLogits<T>, WriteDivergenceGradients<T>};
 }
 
 const MeasureKernels& ChooseMeasures(Dtype dtype) {
