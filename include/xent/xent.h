@@ -18,7 +18,8 @@
  *     With num_threads = 1, or with a runner of your own, OpenMP is not entered.)
  *   - Results have the same bits for every thread count, alignment and position of a row in its batch, from run to
  *     run, and on every instruction set that has fused multiply-add. Other options, outputs or layouts of the same
- *     call may give other last bits, within the same bounds: asking for entropy beside a loss can change the loss.
+ *     call may give other last bits, within the same bounds: asking for entropy beside a loss of images can change
+ *     the loss.
  *   - The caller's floating-point environment (rounding, flush-to-zero, flags) neither matters nor changes. A runner of
  *     the caller's runs in the library's own, the default one, and must not change it.
  *   - On an error no output byte has been written (but for XENT_RUNNER_FAILED), and xent_last_error() says what was
@@ -481,10 +482,11 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  * Little beside the plain call costs what only concerns numbers per row: weights, mask, policies, z-loss, focal factor
  * and upstream factors, for rows whose classes lie side by side and for rows which lie side by side themselves (images,
  * class-major; up to 384 classes); and for the former argmax, correct and, f64 excepted, smoothing of labels (without
- * class weights or live_classes) or, with fused multiply-add, a scale between 2^-60 and 2^60. Dense targets of type f32 or
+ * class weights or live_classes) or, with fused multiply-add, a scale between 2^-60 and 2^60. Entropy, its weight and its
+ * upstream factors take two to three times the plain call, f64 excepted, where classes lie side by side. Dense targets of type f32 or
  * that of the logits, f64 excepted, both with adjacent classes, without smoothing and class weights, are gone over in f32,
- * too. Everything else (other targets and layouts, softcap, entropy, a gradient of another type) is computed in f64 and
- * takes several times as long in this version.
+ * too. Everything else (other targets and layouts, softcap, a gradient of another type, entropy of f64 and of other
+ * layouts) is computed in f64 and takes several times as long in this version.
  *
  * Errors against the exact value, in units in the last place, for any finite logits, at every confidence. Largest seen
  * over a million rows of 29 kinds: loss 2.1 (f32), 2.4 (bf16 and f16 logits) or 3.3 (f64); gradient elements, the
@@ -492,9 +494,9 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  * |lse - max x_j|. Rows built so that every rounding errs the same way may exceed that by about one. bf16 and f16
  * gradients are rounded once, to nearest even, from f32. The gradient's figures hold where upstream divided by the
  * denominator is a normal number.
- * With options: loss 4 (f32) or 6 (f64), and 2 gamma more; entropy likewise; gradient elements 4 (f32) or 8 (f64), and
- * 2 gamma more, of the sum of the magnitudes of their terms where a target is subtracted or terms of other signs are
- * added. Scale and softcap round z to double first, which adds 2^-53 |z| to the error of a loss: f32 logits show it
+ * With options: loss 4 (f32) or 6 (f64), and 2 gamma more; entropy likewise; gradient elements 4 (f32; 5 with a part of
+ * the entropy) or 8 (f64), and 2 gamma more, of the sum of the magnitudes of their terms where a target is subtracted or
+ * terms of other signs are added. Scale and softcap round z to double first, which adds 2^-53 |z| to the error of a loss: f32 logits show it
  * where |z| is 2^25 times as large as the loss.
  * A probability below 2^-126 (f64: 2^-1022) of its row counts as 0 in the gradient.
  *
@@ -882,10 +884,16 @@ static inline xent_information_outputs xent_information_outputs_none(void) {
  * The divergences are sums of p log(p / q) - p + q, which are not negative, plus sum(p) - sum(q): those of nearly equal
  * distributions keep their digits, and those of distributions are never negative (of logits, and Jensen-Shannon's, not
  * by a rounding error either).
- * Computed in f64: f32 rows are within 1 unit in the last place wherever the terms cancel by less than 2^-20; f64 rows
- * within 8 units of the sum of the magnitudes of these terms, and of logits 1 + |log p_j| times p_j |log p_j| among them
- * (their logarithms are rounded: nearly equal logits, or probabilities beside logarithms, keep no more). Gradient elements
- * likewise, of the magnitudes of theirs, and of f64 logits and logarithms |log p_j| + |log q_j| units more.
+ * Computed in f32, where classes lie side by side and inputs are f32, bf16 or f16: measures of probabilities
+ * (Jensen-Shannon's with beta = 1/2), entropy of logits, and Kullback-Leibler's of logits (beyond 2^-20, with its
+ * gradients). Their rows, and the sums of these, are within 4 units in the last place of f32 of the sum of the magnitudes of
+ * p log(p / q) - p + q and p - q (largest seen 2.6), the gradients within 4 of those of their terms. A row that holds
+ * something unusual (a q that is nothing, numbers that are no probabilities, very small sums) goes by f64 by itself.
+ * Everything else is computed in f64: f32 rows are within 1 unit in the last place wherever the terms cancel by less than
+ * 2^-20; f64 rows within 8 units of the sum of the magnitudes of these terms, and of logits 1 + |log p_j| times
+ * p_j |log p_j| among them (their logarithms are rounded: nearly equal logits, or probabilities beside logarithms, keep no
+ * more). Gradient elements likewise, of the magnitudes of theirs, and of f64 logits and logarithms |log p_j| + |log q_j|
+ * units more.
  *
  * Reads: p, q. Writes: what is not NULL in outputs. Aliases: p_gradient may be exactly p's memory, q_gradient q's.
  * Threads: up to num_threads, or the caller's runner.
