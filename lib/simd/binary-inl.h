@@ -165,6 +165,9 @@ struct InWideForm {
 // as its argument. The power of two is kept apart, since what it multiplies may be huge. f64.
 template <class D>
 struct PowerOfFraction {
+  HWY_INLINE PowerOfFraction(hn::Vec<D> the_mantissa, hn::Vec<D> the_exponent)
+      : mantissa(the_mantissa), exponent(the_exponent) {}
+
   HWY_INLINE PowerOfFraction(D d, hn::Vec<D> base, double gamma) {
     constexpr double kLn2 = 0x1.62e42fefa39efp-1;
     const hn::RebindToUnsigned<D> du;
@@ -189,6 +192,7 @@ struct PowerOfFraction {
 
   // y * 2^exponent.
   HWY_INLINE hn::Vec<D> Scale(D d, hn::Vec<D> y) const {
+    if (hn::AllTrue(d, hn::Eq(exponent, hn::Zero(d)))) return y;
     const auto least = hn::Set(d, -1020.0);
     const auto first = hn::Max(exponent, least);
     const auto second = hn::Max(hn::Sub(exponent, first), least);
@@ -200,6 +204,18 @@ struct PowerOfFraction {
   hn::Vec<D> exponent;
 };
 
+// The square, without logarithm and exponential where it is far from the subnormal numbers.
+template <class D>
+HWY_INLINE PowerOfFraction<D> Square(D d, hn::Vec<D> base) {
+  const auto is_usual = hn::Or(hn::Ge(base, hn::Set(d, 0x1p-480)), hn::Eq(base, hn::Zero(d)));
+  PowerOfFraction<D> power(hn::Mul(base, base), hn::Zero(d));
+  if (HWY_LIKELY(hn::AllTrue(d, is_usual))) return power;
+  const PowerOfFraction<D> any(d, base, 2.0);
+  power.mantissa = hn::IfThenElse(is_usual, power.mantissa, any.mantissa);
+  power.exponent = hn::IfThenElseZero(hn::Not(is_usual), any.exponent);
+  return power;
+}
+
 // The two forms in f64 are functions of their own: they are long, and several loops call them.
 
 // alpha_t q^gamma times the loss, q = 1 - p_t = t sigma(-x) + (1 - t) sigma(x) (Lin et al. 2017; soft targets as
@@ -210,7 +226,7 @@ struct FocalForm {
     const auto zero = hn::Zero(d);
     const auto one = hn::Set(d, 1.0);
     const BinaryWeights<D> weights(d, terms, in);
-    const Logistic<D> logistic(d, hn::Abs(in.x));
+    const auto logistic = Logistic<D>::OfOneExp(d, hn::Abs(in.x));
     const auto is_negative = hn::Lt(in.x, zero);
     const auto sigmoid = hn::IfThenElse(is_negative, logistic.small, logistic.large);
     const auto of_minus = hn::IfThenElse(is_negative, logistic.large, logistic.small);
@@ -222,7 +238,7 @@ struct FocalForm {
       balance = hn::MulAdd(hn::Set(d, 1.0 - terms.alpha), weights.b, of_one);
     }
     if (terms.gamma == 0.0) return {TimesFactor(d, balance, plain.loss), TimesFactor(d, balance, plain.gradient)};
-    const PowerOfFraction<D> power(d, q, terms.gamma);
+    const PowerOfFraction<D> power = terms.gamma == 2.0 ? Square(d, q) : PowerOfFraction<D>(d, q, terms.gamma);
     const auto factor = hn::Mul(balance, power.mantissa);
     const auto slope = hn::Mul(hn::Sub(weights.b, weights.t), hn::Mul(sigmoid, of_minus));
     const auto ratio = hn::IfThenZeroElse(hn::Eq(slope, zero), hn::Div(slope, hn::IfThenElse(hn::Eq(q, zero), one, q)));

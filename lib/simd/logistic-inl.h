@@ -245,6 +245,17 @@ struct Logistic {
     }
   }
 
+  // All of one exponential, within 2 ULP. f64.
+  static HWY_INLINE Logistic OfOneExp(D d, hn::Vec<D> magnitude) {
+    const auto one = hn::Set(d, 1.0);
+    const auto e = Exp()(d, hn::Neg(magnitude), 0);
+    Logistic result;
+    result.softplus = Log1p()(d, e, 0);
+    result.large = hn::Div(one, hn::Add(one, e));
+    result.small = hn::Mul(e, result.large);
+    return result;
+  }
+
   // The same bits for magnitudes up to kSmallMagnitude. f32.
   static HWY_INLINE Logistic OfSmall(D d, hn::Vec<D> magnitude) {
     const auto reduced = ReduceExp(d, hn::Neg(magnitude));
