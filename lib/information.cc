@@ -193,6 +193,10 @@ class Information {
     for (int64_t r = 0; r < rows.count; ++r) {
       work->p_top[r] = states[r].top;
       work->p_mean[r] = work->value[r] - 1.0;
+      work->logits[r] = {task_.options.scale, states[r].top_logit, 0.0, 1.0 / (1.0 + states[r].others), work->p_gap[r]};
+      // Below, f32 does not know the smaller probabilities. (NaN is not above.)
+      constexpr double kLeastOthers = 0x1p-80;
+      work->has_short_gradient[r] = states[r].others > kLeastOthers && HasUsualSlope(rows.first + r);
     }
   }
 
@@ -214,10 +218,7 @@ class Information {
                     measures_.divergence_of_logits(work->logits[r], task_.p.logits.Row(rows.first + r),
                                                    task_.q.logits.Row(rows.first + r), classes_, &sums);
       value[r] = sums.terms;
-      const double slope = std::fabs(SlopeOf(rows.first + r, task_.p));
-      constexpr double kFar = 0x1p60;  // beyond, products may be no normal floats
-      const bool is_usual = slope == 0.0 || (slope > 1.0 / kFar && slope < kFar);
-      work->has_short_gradient[r] = is_found[r] && sums.has_gradient && is_usual;
+      work->has_short_gradient[r] = is_found[r] && sums.has_gradient && HasUsualSlope(rows.first + r);
     }
   }
 
@@ -293,6 +294,13 @@ class Information {
     return task_.unit * of.options.scale * (is_mean ? upstream / static_cast<double>(task_.p.logits.rows) : upstream);
   }
 
+  // Beyond, products may be no normal floats.
+  bool HasUsualSlope(int64_t row) const {
+    constexpr double kFar = 0x1p60;
+    const double slope = std::fabs(SlopeOf(row, task_.p));
+    return slope > 1.0 / kFar && slope < kFar;
+  }
+
   void WriteGradients(RowsAtWork* work) const {
     const int64_t count = work->rows.count;
     for (int64_t r = 0; r < count; ++r) work->rows.read[r] = work->has_short_gradient[r] ? kSkipRow : 0;
@@ -303,6 +311,11 @@ class Information {
       const auto to = [&](const SoftmaxTask& of) {
         return of.gradient.data != nullptr ? const_cast<char*>(of.gradient.Row(row)) : nullptr;
       };
+      if (has_entropies_) {
+        measures_.entropy_gradient(work->logits[r], task_.p.logits.Row(row), work->value[r], SlopeOf(row, task_.p),
+                                   classes_, to(task_.p));
+        continue;
+      }
       measures_.divergence_gradients(work->logits[r], task_.p.logits.Row(row), task_.q.logits.Row(row), work->value[r],
                                      SlopeOf(row, task_.p), SlopeOf(row, task_.q), classes_, to(task_.p), to(task_.q));
     }

@@ -378,7 +378,7 @@ struct MeasureSums {
 };
 
 // Two rows of logits x and y, z being scale times these: the largest of each, what e^(z - top) is multiplied by to be
-// p, and lse of p less that of q.
+// p, and lse of p less that of q; of one row, less its largest z.
 struct LogitRows {
   double scale;
   double p_top;  // a logit
@@ -401,6 +401,9 @@ struct MeasureKernels {
   // not wanted. They may take the logits' place.
   void (*divergence_gradients)(const LogitRows& rows, const void* x, const void* y, double value, double p_slope,
                                double q_slope, int64_t n, void* of_p, void* of_q);
+  // The gradient of an entropy, -slope p (log p + value), where x has one that f32 knows. log p = scale (x - p_top) -
+  // gap. It may take the logits' place.
+  void (*entropy_gradient)(const LogitRows& rows, const void* x, double value, double slope, int64_t n, void* out);
 };
 
 enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };

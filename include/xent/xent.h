@@ -885,8 +885,8 @@ static inline xent_information_outputs xent_information_outputs_none(void) {
  * distributions keep their digits, and those of distributions are never negative (of logits, and Jensen-Shannon's, not
  * by a rounding error either).
  * Computed in f32, where classes lie side by side and inputs are f32, bf16 or f16: measures of probabilities
- * (Jensen-Shannon's with beta = 1/2), entropy of logits, and Kullback-Leibler's of logits (beyond 2^-20, with its
- * gradients). Their rows, and the sums of these, are within 4 units in the last place of f32 of the sum of the magnitudes of
+ * (Jensen-Shannon's with beta = 1/2), entropy of logits with its gradient, and Kullback-Leibler's of logits
+ * (beyond 2^-20) with its gradients. Their rows, and the sums of these, are within 4 units in the last place of f32 of the sum of the magnitudes of
  * p log(p / q) - p + q and p - q (largest seen 2.6), the gradients within 4 of those of their terms. A row that holds
  * something unusual (a q that is nothing, numbers that are no probabilities, very small sums) goes by f64 by itself.
  * Everything else is computed in f64: f32 rows are within 1 unit in the last place wherever the terms cancel by less than

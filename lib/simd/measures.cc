@@ -341,10 +341,48 @@ void WriteDivergenceGradients(const LogitRows& rows, const void* x, const void* 
   });
 }
 
+// factor e^(z - top) (scale (x - top) + offset).
+template <class T, class Scaling>
+struct EntropyGradient {
+  template <class>
+  static constexpr int kTogether = 2;
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {
+    const auto distance = hn::Sub(x, hn::Set(d, top));
+    const auto floor = hn::Set(d, least);
+    const auto reduced = ReduceBelow(d, scaling, x, hn::Set(d, top), distance, floor);
+    const auto e = ExpScaled(d, reduced, reduced.shifted);
+    const auto size = hn::MulAdd(hn::Set(d, scale), distance, hn::Set(d, offset));
+    return hn::IfThenElseZero(hn::Ge(distance, floor), hn::Mul(hn::Mul(e, size), hn::Set(d, factor)));
+  }
+
+  Scaling scaling;
+  float top;
+  float least;
+  float scale;
+  float offset;
+  float factor;
+};
+
+template <class T>
+void WriteEntropyGradient(const LogitRows& rows, const void* x, double value, double slope, int64_t n, void* out) {
+  WithScale<T, false>(rows.scale, [&](const auto& scaling) {
+    const EntropyGradient<T, std::decay_t<decltype(scaling)>> gradient = {scaling,
+                                                                          static_cast<float>(rows.p_top),
+                                                                          static_cast<float>(-87.0 / rows.scale),
+                                                                          static_cast<float>(rows.scale),
+                                                                          static_cast<float>(value - rows.gap),
+                                                                          static_cast<float>(-slope * rows.p_share)};
+    Map(static_cast<const T*>(x), n, gradient, static_cast<T*>(out));
+  });
+}
+
 template <class T>
 constexpr MeasureKernels MeasuresOf() {
-  return {SumEntropy<T>, SumCrossEntropy<T>,       SumDivergence<T>,
-          SumMixture<T>, SumDivergenceOfLogits<T>, WriteDivergenceGradients<T>};
+  return {SumEntropy<T>,          SumCrossEntropy<T>,       SumDivergence<T>,
+          SumMixture<T>,          SumDivergenceOfLogits<T>, WriteDivergenceGradients<T>,
+          WriteEntropyGradient<T>};
 }
 
 const MeasureKernels& ChooseMeasures(Dtype dtype) {
