@@ -194,9 +194,8 @@ class Information {
       work->p_top[r] = states[r].top;
       work->p_mean[r] = work->value[r] - 1.0;
       work->logits[r] = {task_.options.scale, states[r].top_logit, 0.0, 1.0 / (1.0 + states[r].others), work->p_gap[r]};
-      // Below, f32 does not know the smaller probabilities. (NaN is not above.)
-      constexpr double kLeastOthers = 0x1p-80;
-      work->has_short_gradient[r] = states[r].others > kLeastOthers && HasUsualSlope(rows.first + r);
+      // (NaN is not above.)
+      work->has_short_gradient[r] = states[r].others >= kLeastOthers && HasUsualSlope(rows.first + r);
     }
   }
 

@@ -23,9 +23,6 @@ constexpr double kFar = 524288.0;
 
 constexpr int64_t kPartsOfSlice = kSlice / kChunk;
 
-// Sums of f32 products below this may have lost digits of them, or terms that were too small beside the largest.
-constexpr double kLeastSum = 0x1p-80;
-
 }  // namespace
 
 bool HasRowEntropies(const SoftmaxTask& task) {
@@ -167,7 +164,7 @@ void RowEntropies::Finish(int64_t first, int64_t count, const int64_t* read, con
     entropy[r] = gap[r] + states[r].gaps / (1.0 + others[r]);
     const bool is_number = states[r].others >= 0.0 && states[r].top > -kInfinity;
     if (!is_number) gap[r] = entropy[r] = kNaN;
-    if (is_number && others[r] < kLeastSum && task_.logits.classes > 1) {
+    if (is_number && others[r] < kLeastOthers && task_.logits.classes > 1) {
       FindWide(first + r, &gap[r], &entropy[r]);
     }
   }

@@ -17,6 +17,9 @@ struct EntropyState {
   double gaps;
 };
 
+// Below this the sum of the others may have lost digits, or terms that f32 does not hold beside the largest.
+constexpr double kLeastOthers = 0x1p-80;
+
 // Of the task's logits and scale: whether RowEntropies knows its rows.
 bool HasRowEntropies(const SoftmaxTask& task);
 

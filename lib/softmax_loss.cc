@@ -9,7 +9,6 @@
 
 #include "lib/cache.h"
 #include "lib/isa.h"
-#include "lib/row_entropy.h"
 #include "lib/row_state.h"
 #include "lib/scratch.h"
 #include "lib/softmax_general.h"
@@ -382,29 +381,6 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
   } else {
     kernels_.write_staged(tile, all->states, all->grads, PlainGradient(first));
   }
-}
-
-// Of rows with nothing else about them. Not inline, as the next.
-__attribute__((noinline)) void Softmax::WriteEntropies(int64_t first, int64_t count, const int64_t* labels) const {
-  const RowEntropies entropies(task_, isa_slot_);
-  EntropyState states[kTileRows];
-  double gap[kTileRows], entropy[kTileRows];
-  for (int64_t begin = 0; begin < count; begin += kTileRows) {
-    const int64_t n = std::min(kTileRows, count - begin);
-    entropies.FindStates(Team{1, nullptr}, first + begin, n, labels + begin, states);
-    entropies.Finish(first + begin, n, labels + begin, states, gap, entropy);
-    WriteValues(task_, first + begin, n, entropy, labels + begin, nullptr, task_.outputs.entropy);
-  }
-}
-
-// Not inline: calls without entropies need no such stack.
-__attribute__((noinline)) bool Softmax::FindEntropies(const Team& team, Rows* rows) const {
-  const RowEntropies entropies(task_, isa_slot_);
-  EntropyState states[kTileRows];
-  if (!entropies.FindStates(team, rows->first, rows->count, rows->read, states)) return false;
-  entropies.Finish(rows->first, rows->count, rows->read, states, rows->top_gap, rows->entropy);
-  for (int64_t r = 0; r < rows->count; ++r) rows->top[r] = rows->read[r] == kSkipRow ? 0.0 : states[r].top_logit;
-  return true;
 }
 
 void Softmax::FindGradients(Rows* rows) const {

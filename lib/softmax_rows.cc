@@ -443,30 +443,4 @@ void FindGrads(const double* scale, double offset_of_b, const double* left_out, 
   for (int64_t r = 0; r < rows->count && offset_of_b != 0.0; ++r) rows->grads[r].offset = offset_of_b * rows->b[r];
 }
 
-// p_j (a - d (lse - z_top) + d scale (x_j - x_top)), whose terms have the sign of those of the formula. The size of
-// both factors is a power of two that joins p_j, as far as it would be none that a float can hold.
-void FindTiltedGrads(double scale, double offset_of_b, Rows* rows) {
-  constexpr int64_t kMost = 100;
-  double factor[kTileRows] = {};
-  for (int64_t r = 0; r < rows->count; ++r) {
-    const double base = rows->a[r] - Term(rows->d[r], rows->top_gap[r]);
-    const double size = std::max(std::fabs(base), std::fabs(rows->d[r] * scale));
-    const bool is_usual = size > 0.0 && size < kInfinity;
-    const int64_t exponent = is_usual ? ExponentOf(size) : 0;
-    const int64_t kept = std::min(std::max(exponent, -kMost), kMost);
-    const int64_t shift = std::min(std::max(exponent - kept, -kMost), kMost);
-    factor[r] = TimesPowerOfTwo(1.0, shift);
-    rows->a[r] = TimesPowerOfTwo(base, -shift);
-    rows->d[r] = TimesPowerOfTwo(rows->d[r] * scale, -shift);
-  }
-  FindGrads(factor, offset_of_b, rows->mark, rows);
-  for (int64_t r = 0; r < rows->count; ++r) {
-    RowGrad& grad = rows->grads[r];
-    grad.is_tilted = true;
-    grad.base = rows->a[r];
-    grad.tilt = rows->d[r];
-    grad.top = rows->top[r];
-  }
-}
-
 }  // namespace xent

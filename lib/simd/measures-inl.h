@@ -115,10 +115,9 @@ class Range {
   HWY_INLINE Range() : most_(hn::Zero(Bits())) {}
 
   template <class D>
-  HWY_INLINE void Add(D d, hn::Vec<D> x) {
+  HWY_INLINE void Add(D, hn::Vec<D> x) {
     const hn::RebindToUnsigned<D> du;
     most_ = MaxAll(du, most_, hn::BitCast(du, x));
-    (void)d;
   }
 
   // Nothing was negative, NaN, or larger.
