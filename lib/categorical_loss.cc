@@ -68,9 +68,12 @@ class Categorical {
       CategoricalWork work;
       StartRows(rows_, std::min(tile_rows_, rows), &work.rows);
       for (int64_t lot = first_lot; lot < last_lot; ++lot) {
+        RowTotals of_rows;
         for (int64_t tile = first_tile(lot); tile < first_tile(lot + 1); ++tile) {
-          RunTile(tile * tile_rows_, std::min(tile_rows_, rows - tile * tile_rows_), &work, &parts[lot]);
+          const int64_t count = std::min(tile_rows_, rows - tile * tile_rows_);
+          RunTile(tile * tile_rows_, count, &work, &of_rows, &parts[lot].outside);
         }
+        parts[lot].rows.Add(of_rows);
       }
     };
     CategoricalTotals totals;
@@ -81,16 +84,16 @@ class Categorical {
   }
 
  private:
-  void RunTile(int64_t first, int64_t count, CategoricalWork* work, CategoricalTotals* totals) const {
+  void RunTile(int64_t first, int64_t count, CategoricalWork* work, RowTotals* totals, int64_t* outside) const {
     Rows& rows = work->rows;
     LoadRows(rows_, first, count, &rows);
     targets_.Prepare(&rows);
     if (targets_.HasTermPerClass()) {
-      FindLosses(work, &totals->outside);
+      FindLosses(work, outside);
     } else {
-      FindLabelLosses(work, &totals->outside);
+      FindLabelLosses(work, outside);
     }
-    WriteRows(rows_, math_, rows, tile_rows_, &totals->rows);
+    WriteRows(rows_, math_, rows, totals);
     if (rows_.outputs.gradient != nullptr) WriteGradient(work);
   }
 

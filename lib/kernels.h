@@ -189,8 +189,8 @@ struct SoftmaxKernels {
   // Losses of rows of few classes and their gradient, if out is given, lane = row. Two classes have a closed form: no
   // row is too unusual, invalid labels give NaN, and |slope| <= 1 joins when the lanes have been rounded; the stage has
   // 2 kMostColumns floats. More must be adjacent, 2^-60 < |slope| < 2^60; rows with something unusual are marked, their
-  // losses are none, and then no gradient is written; false. The stage has room for twice the exponentials of the
-  // rows, up to a multiple of 16, if there is a gradient; else it is not used.
+  // losses are none, and then no gradient is written; false. Of the others no mark is written. The stage has room for
+  // twice the exponentials of the rows, up to a multiple of 16, if there is a gradient; else it is not used.
   bool (*few_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out, bool* is_unusual);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
   int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);
@@ -261,6 +261,12 @@ struct PlainRows {
   double* mark;         // the label's element, -scale (slope S / (S + e))
 };
 
+// Sums of values of rows, and what rounding them lost: row r is added to sum r % kRowLanes.
+struct LaneSums {
+  double sum[kRowLanes] = {};
+  double low[kRowLanes] = {};
+};
+
 // e^x = mantissa * 2^exponent; logarithm of one + x * 2^exponent. Exact roundings only: no libm.
 struct MathKernels {
   // |x| <= 2^20.
@@ -272,8 +278,9 @@ struct MathKernels {
   // The bits that AddLeftOut, FindTotals, FindLosses and FindGrads give, in one loop, where no number is so large or
   // small that it would have to be scaled. False: one is, and nothing was found.
   bool (*plain_rows)(const PlainRows& rows);
-  // The sum of values as *sum + *low, but 0 and NaN where the label is kSkipRow and kInvalidLabel. Null: none is.
-  void (*sum_rows)(const double* values, const int64_t* labels, int64_t n, double* sum, double* low);
+  // Adds the values of n rows from `first` on, but 0 and NaN where the label is kSkipRow and kInvalidLabel. Null: none
+  // is.
+  void (*sum_rows)(const double* values, const int64_t* labels, int64_t first, int64_t n, LaneSums* sums);
 };
 
 // What rows are worked on with.
@@ -287,8 +294,8 @@ struct RowKernels {
 struct LabelKernels {
   void (*count)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* ignored,
                 int64_t* invalid);
-  // Ignored ones become kSkipRow, invalid ones kInvalidLabel.
-  void (*widen)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* widened);
+  // Ignored ones become kSkipRow, invalid ones kInvalidLabel. Negative: one of them did.
+  int64_t (*widen)(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* widened);
 };
 
 // Which loss of an input and a target in [0, 1] an element has.

@@ -13,10 +13,11 @@ namespace xent {
 constexpr int64_t kMaxLots = 128;
 
 // range(first lot, last lot, first_tile, totals of the lots) for all lots of consecutive tiles, shared among the team;
-// tiles of lot i are [first_tile(i), first_tile(i + 1)). False: the caller's runner failed.
+// tiles of lot i are [first_tile(i), first_tile(i + 1)), `least` or more if there are as many. False: the caller's
+// runner failed.
 template <class Range, class Totals>
-bool RunLots(const Team& team, int64_t tiles, const Range& range, Totals* totals) {
-  const int64_t lots = std::min(tiles, kMaxLots);
+bool RunLots(const Team& team, int64_t tiles, const Range& range, Totals* totals, int64_t least = 1) {
+  const int64_t lots = std::min(std::max<int64_t>(tiles / least, 1), kMaxLots);
   // Only as many as there are: a small call is over before all of them were set.
   alignas(Totals) char memory[kMaxLots * sizeof(Totals)];
   Totals* const parts = reinterpret_cast<Totals*>(memory);

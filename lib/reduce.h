@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "lib/kernels.h"
+
 namespace xent {
 
 class Sum {
@@ -33,6 +35,15 @@ class Sum {
   double sum_ = 0.0;
   double low_ = 0.0;
 };
+
+// The sum of all lanes. (Of few rows most are empty.)
+inline Sum SumOf(const LaneSums& lanes) {
+  Sum sum;
+  for (int64_t i = 0; i < kRowLanes; ++i) {
+    if (lanes.sum[i] != 0.0 || lanes.low[i] != 0.0) sum.Add(Sum(lanes.sum[i], lanes.low[i]));
+  }
+  return sum;
+}
 
 }  // namespace xent
 

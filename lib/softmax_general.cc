@@ -60,7 +60,9 @@ class General {
     const auto range = [&](int64_t first_lot, int64_t last_lot, const auto& first_tile, Totals* parts) {
       for (int64_t lot = first_lot; lot < last_lot; ++lot) {
         const int64_t first = first_tile(lot) * tile_rows_;
-        RunRows(first, std::min(first_tile(lot + 1) * tile_rows_, rows) - first, &parts[lot]);
+        RowTotals of_rows;
+        RunRows(first, std::min(first_tile(lot + 1) * tile_rows_, rows) - first, &of_rows);
+        parts[lot].Add(of_rows);
       }
     };
     const int64_t tiles = (rows + tile_rows_ - 1) / tile_rows_;
@@ -69,7 +71,7 @@ class General {
     return true;
   }
 
-  void RunRows(int64_t first, int64_t count, Totals* totals) const {
+  void RunRows(int64_t first, int64_t count, RowTotals* totals) const {
     alignas(64) Work work;
     StartRows(task_, std::min(tile_rows_, count), &work.rows);
     for (int64_t row = first; row < first + count; row += tile_rows_) {
@@ -90,7 +92,7 @@ class General {
   }
 
  private:
-  void RunTile(int64_t first, int64_t count, Work* work, Totals* totals) const;
+  void RunTile(int64_t first, int64_t count, Work* work, RowTotals* totals) const;
   template <class Body>
   void ForPieces(Work* work, bool wants_slopes, const Body& body) const;
   void FindLargest(Work* work) const;
@@ -116,7 +118,7 @@ class General {
   const int64_t tile_rows_;
 };
 
-void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) const {
+void General::RunTile(int64_t first, int64_t count, Work* work, RowTotals* totals) const {
   Rows& rows = work->rows;
   LoadRows(task_, first, count, &rows);
   FindLargest(work);
@@ -130,7 +132,7 @@ void General::RunTile(int64_t first, int64_t count, Work* work, Totals* totals) 
   FindTargets(work);
   if (WantsEntropy(task_)) FindEntropies(work);
   FindLosses(task_, math_, &rows);
-  WriteRows(task_, math_, rows, tile_rows_, totals);
+  WriteRows(task_, math_, rows, totals);
   for (int64_t r = 0; r < count && task_.outputs.row_state != nullptr; ++r)
     MarkAsOther(&task_.outputs.row_state[first + r]);
   WriteClasses(task_, first, count, rows.labels, rows.gap, work->largest, totals);
@@ -424,7 +426,7 @@ void FindGaps(const SoftmaxTask& task, int64_t first, int64_t count, double* max
   General(task, Team{1, nullptr}).FindGaps(first, count, max, gap);
 }
 
-void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, Totals* totals) {
+void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, RowTotals* totals) {
   General(task, Team{1, nullptr}).RunRows(first, count, totals);
 }
 

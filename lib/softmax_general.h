@@ -24,7 +24,7 @@ bool HasDenseRows(const SoftmaxTask& task);
 bool GeneralSoftmaxLoss(const SoftmaxTask& task, const Team& team);
 
 // Some rows of it, on this thread, in little memory.
-void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, Totals* totals);
+void RunGeneralRows(const SoftmaxTask& task, int64_t first, int64_t count, RowTotals* totals);
 
 // log-sum-exp - max, and max, of kTileRows rows at most, all of which are read; NaN where a row has none.
 void FindGaps(const SoftmaxTask& task, int64_t first, int64_t count, double* max, double* gap);

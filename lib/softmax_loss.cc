@@ -20,6 +20,9 @@
 namespace xent {
 namespace {
 
+// Logits of a lot: sums of fewer rows would be felt.
+constexpr int64_t kLeastLot = 8192;
+
 // What rows with nothing unusual are worked on with, many at a time.
 struct PlainWork {
   alignas(64) char columns[kColumnWorkBytes];
@@ -60,15 +63,15 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       may_be_plain_(IsPlainLoss(task) && (staged_ || has_columns_)),
       is_few_(task.logits.classes >= 2 && task.logits.classes <= kernels_.few_classes && HasPlainOptions(task) &&
               (task.logits.classes == 2 || task.logits.HasPlainRows()) && task.options.scale == 1.0 &&
-              task.options.masked_row != XENT_MASKED_ROW_ZERO) {
+              task.options.masked_row != XENT_MASKED_ROW_ZERO),
+      slope_(GradientScale(task)) {
   const Matrix& x = task.logits;
   constexpr double kFar = 0x1p60;
-  const double slope = std::fabs(GradientScale(task));
+  const double slope = std::fabs(slope_);
   has_few_gradient_ = is_few_ && slope > 1.0 / kFar && slope <= (task.logits.classes == 2 ? 1.0 : kFar / 2);
   const int64_t classes = std::max<int64_t>(x.classes, 1);
   const int64_t stage_elements = kStageBytes / ComputedBytes();
-  part_rows_ = std::min(kTileRows, std::max<int64_t>((staged_ ? stage_elements : kTileElements) / classes, 1));
-  unit_rows_ = part_rows_;
+  unit_rows_ = std::min(kTileRows, std::max<int64_t>((staged_ ? stage_elements : kTileElements) / classes, 1));
   // Of rows that are written one by one, a stage holds one if no gradient follows.
   const int64_t fitting = 2 * stage_elements / classes;
   const bool is_kept = task.outputs.gradient != nullptr || !HasOwnLoop();
@@ -77,7 +80,6 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
   const int64_t most_plain = is_few_ ? kFewTileRows : std::min(most, kPlainTileRows);
   plain_units_ = std::max<int64_t>(most_plain / unit_rows_, 1);
   if (has_columns_) {
-    part_rows_ = kTileRows;
     unit_rows_ = kMostColumns;
     tile_units_ = plain_units_ = 1;
   }
@@ -122,25 +124,27 @@ bool Softmax::RunAll(Totals* totals) const {
     rows.count = 0;
     for (int64_t lot = first_lot; lot < last_lot; ++lot) {
       const int64_t end = first_unit(lot + 1);
+      RowTotals of_rows;
       for (int64_t unit = first_unit(lot); unit < end; unit += step) {
         // Divisions would be felt in each of many small tiles.
         const int64_t run = has_columns_ ? unit / units_per_run : 0;
         const int64_t begin = (unit - run * units_per_run) * unit_rows_;
         const int64_t first = run * run_rows + begin;
         const int64_t count = std::min(std::min(step, end - unit) * unit_rows_, run_rows - begin);
-        if (may_be_plain_ && RunPlain(first, count, &before, &parts[lot])) continue;
-        RunRows(first, count, &before, &rows, &parts[lot]);
+        if (may_be_plain_ && RunPlain(first, count, &before, &of_rows)) continue;
+        RunRows(first, count, &before, &rows, &of_rows);
       }
+      parts[lot].Add(of_rows);
     }
     WriteRowsUntil(before.count, &before);
     kernels_.finish_write(&before.row);
   };
-  return RunLots(team_, units, range, totals);
+  return RunLots(team_, units, range, totals, std::max<int64_t>(kLeastLot / (unit_rows_ * x.classes), 1));
 }
 
 // Rows of which some may be unusual. Not inline: most calls have none, and need no such stack.
 __attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Carried* before, Rows* rows,
-                                                Totals* totals) const {
+                                                RowTotals* totals) const {
   if (rows->count == 0) StartRows(task_, std::min(kTileRows, task_.logits.rows), rows);
   if (has_columns_) {
     RunColumns(first, count, rows, totals);
@@ -162,14 +166,14 @@ __attribute__((noinline)) void Softmax::RunRows(int64_t first, int64_t count, Ca
 }
 
 __attribute__((noinline)) void Softmax::RunOnStack(int64_t first, int64_t count, Carried* before, Rows* rows,
-                                                   Totals* totals) const {
+                                                   RowTotals* totals) const {
   Stage stage;
   RunTile(first, count, Team{1, nullptr}, &stage, before, rows, totals);
 }
 
 // Rows with nothing unusual: the same bits as the ways below, in a few loops. False: there is something, and nothing
 // was written.
-bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, Totals* totals) const {
+bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, RowTotals* totals) const {
   PendingWrite* const pending = &before->row;
   const Matrix& x = task_.logits;
   const xent_softmax_outputs& out = task_.outputs;
@@ -184,10 +188,7 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, Totals* to
   PlainWork* const work = reinterpret_cast<PlainWork*>(scratch);
   char* stage = scratch + work_bytes;
   if (pending->left > 0 && static_cast<const char*>(pending->stage) < stage + room) stage += room;
-  LoadLabels(task_, first, count, work->labels);
-  int64_t signs = 0;
-  for (int64_t r = 0; r < count; ++r) signs |= work->labels[r];
-  const bool is_read = signs >= 0;
+  const bool is_read = LoadLabels(task_, first, count, work->labels);
   if (is_few_ && wants_gradient && !has_few_gradient_) return false;
   if (!is_few_ && !is_read && std::count(work->labels, work->labels + count, kInvalidLabel) > 0) return false;
   const Tile tile = {x.Row(first),
@@ -202,38 +203,40 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, Totals* to
                      is_read,
                      task_.options.scale,
                      &before->expected};
-  const double slope = GradientScale(task_);
   if (task_.outputs.entropy != nullptr) WriteEntropies(first, count, work->labels);
   int64_t largest[kFewTileRows];
   if (WantsClasses(task_)) kernels_.find_largest(tile, largest);
   const GradientTile gradient = wants_gradient ? PlainGradient(first) : GradientTile{};
   if (is_few_) {
-    if (!kernels_.few_rows(tile, slope, work->gap, wants_gradient ? &gradient : nullptr, work->is_unusual))
+    if (!kernels_.few_rows(tile, slope_, work->gap, wants_gradient ? &gradient : nullptr, work->is_unusual))
       return false;
   } else {
     if (!kernels_.stage_plain(tile, work->sums, work->logit, pending)) return false;
     for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
-    if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope, SlopeOfLogits(), work->gap,
+    if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope_, SlopeOfLogits(), work->gap,
                                     wants_gradient ? work->factor : nullptr, work->mark})) {
       return false;
     }
     if (wants_gradient) kernels_.write_plain(tile, work->factor, work->mark, gradient, pending);
   }
   if (WantsClasses(task_)) WriteClasses(task_, first, count, work->labels, work->gap, largest, totals);
-  WriteLosses(task_, math_, first, count, work->gap, is_read ? nullptr : work->labels, part_rows_, totals);
+  WriteLosses(task_, math_, first, count, work->gap, is_read ? nullptr : work->labels, totals);
   return true;
 }
 
 // All rows as one tile, whose slices are shared. Not inline: its rows would stay on a small stack.
 __attribute__((noinline)) bool Softmax::RunTogether(Totals* totals) const {
   Rows rows;
+  RowTotals of_rows;
   StartRows(task_, task_.logits.rows, &rows);
-  return RunTile(0, task_.logits.rows, team_, nullptr, nullptr, &rows, totals);
+  if (!RunTile(0, task_.logits.rows, team_, nullptr, nullptr, &rows, &of_rows)) return false;
+  totals->Add(of_rows);
+  return true;
 }
 
 // One tile, on this thread in its stage, or its slices shared among the team (then stage is null).
 bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Carried* before, Rows* rows,
-                      Totals* totals) const {
+                      RowTotals* totals) const {
   LoadRows(task_, first, count, rows);
   if (!staged_ && stage != nullptr && task_.outputs.gradient != nullptr && task_.options.row_state == nullptr) {
     KeepExponentials(rows);
@@ -256,7 +259,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
   if (WantsEntropy(task_) && !FindEntropies(team, rows)) return false;
   FindScalars(tile, rows);
   if (is_few_) FindFewLosses(tile, rows);
-  WriteRows(task_, math_, *rows, part_rows_, totals);
+  WriteRows(task_, math_, *rows, totals);
   if (WantsClasses(task_)) {
     int64_t largest[kTileRows];
     kernels_.find_largest(tile, largest);
@@ -278,6 +281,7 @@ __attribute__((noinline)) void Softmax::FindFewLosses(Tile tile, Rows* rows) con
   tile.stage = stage;
   tile.labels = rows->labels;
   tile.expected = nullptr;
+  std::fill(rows->is_unusual, rows->is_unusual + rows->count, false);
   kernels_.few_rows(tile, 0.0, losses, nullptr, rows->is_unusual);
   for (int64_t r = 0; r < rows->count; ++r) {
     if (!rows->is_unusual[r]) rows->loss[r] = rows->mark_gap[r] = losses[r];
@@ -314,7 +318,7 @@ void Softmax::WriteFewRows(Tile tile, int64_t first, const int64_t* labels, doub
   bool is_unusual[kMostColumns];
   tile.labels = labels;
   const GradientTile gradient = PlainGradient(first);
-  kernels_.few_rows(tile, GradientScale(task_), losses, &gradient, is_unusual);
+  kernels_.few_rows(tile, slope_, losses, &gradient, is_unusual);
 }
 
 // Where the gradient of a tile goes that is products only.
@@ -325,7 +329,7 @@ GradientTile Softmax::PlainGradient(int64_t first) const {
 }
 
 // Rows side by side, their classes apart: states and gradients of many rows at a time, scalars of kTileRows.
-void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* totals) const {
+void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, RowTotals* totals) const {
   struct OfRows {
     alignas(64) char work[kColumnWorkBytes];
     RowState states[kMostColumns];
@@ -369,7 +373,7 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, Totals* total
     std::copy(all->states + from, all->states + from + rows->count, rows->states);
     FindScalars(tile_of(from, rows->count), rows);
     if (is_few_) FindFewLosses(tile_of(from, rows->count), rows);
-    WriteRows(task_, math_, *rows, part_rows_, totals);
+    WriteRows(task_, math_, *rows, totals);
     if (!wants_gradient || has_few_gradient_) continue;
     FindGradients(rows);
     std::copy(rows->states, rows->states + rows->count, all->states + from);

@@ -135,11 +135,12 @@ bool FinishRows(const StreamTask& task, const Team& team) {
     Rows work;
     StartRows(task.whole, std::min(kTileRows, rows), &work);
     for (int64_t lot = first_lot; lot < last_lot; ++lot) {
-      // Long rows are a tile each: their losses are summed one by one.
+      RowTotals of_rows;
       for (int64_t row = first_tile(lot); row < first_tile(lot + 1); row += kTileRows) {
         stream.FindRows(row, std::min(kTileRows, first_tile(lot + 1) - row), &work);
-        WriteRows(task.whole, stream.math(), work, 1, &parts[lot]);
+        WriteRows(task.whole, stream.math(), work, &of_rows);
       }
+      parts[lot].Add(of_rows);
     }
   };
   if (WantsRows(task.whole) && rows > 0 && !RunLots(team, rows, range, &totals)) return false;

@@ -50,11 +50,11 @@ class Softmax {
   bool RunAll(Totals* totals) const;
   bool AreRowsShared() const;
   bool RunTogether(Totals* totals) const;
-  void RunRows(int64_t first, int64_t count, Carried* before, Rows* rows, Totals* totals) const;
-  void RunOnStack(int64_t first, int64_t count, Carried* before, Rows* rows, Totals* totals) const;
-  bool RunPlain(int64_t first, int64_t count, Carried* before, Totals* totals) const;
+  void RunRows(int64_t first, int64_t count, Carried* before, Rows* rows, RowTotals* totals) const;
+  void RunOnStack(int64_t first, int64_t count, Carried* before, Rows* rows, RowTotals* totals) const;
+  bool RunPlain(int64_t first, int64_t count, Carried* before, RowTotals* totals) const;
   bool RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Carried* before, Rows* rows,
-               Totals* totals) const;
+               RowTotals* totals) const;
   bool FindStates(const Tile& tile, const Team& team, Carried* before, Rows* rows) const;
   void KeepExponentials(Rows* rows) const;
   Slice SliceOf(int64_t row, int64_t label, int64_t begin, int64_t classes, char* kept) const;
@@ -64,7 +64,7 @@ class Softmax {
   bool FoldSlices(const Tile& tile, const Team& team, Carried* before, Rows* rows) const;
   bool FoldSlicesTogether(const Team& team, Rows* rows) const;
   RowState FoldSlice(const Rows& rows, int64_t row, int64_t index, void* stage, Carried* before) const;
-  void RunColumns(int64_t first, int64_t count, Rows* rows, Totals* totals) const;
+  void RunColumns(int64_t first, int64_t count, Rows* rows, RowTotals* totals) const;
   void MarkLargest(const Tile& tile, Rows* rows) const;
   void FindTargets(const Tile& tile, Rows* rows) const;
   void SumWidened(int64_t row, int64_t label, TargetSums* sums) const;
@@ -102,8 +102,8 @@ class Softmax {
   const bool is_dense_;
   const bool may_be_plain_;  // RunPlain is worth a try
   const bool is_few_;        // losses of rows of few classes, lane = row
+  const double slope_;       // d(objective) / d(row loss), but for what rows have of their own
   bool has_few_gradient_;    // and so are their gradients: no product is too large or small for it
-  int64_t part_rows_;        // rows whose losses are added first; the bits of totals depend on it
   int64_t unit_rows_;        // rows of a unit, of which lots consist
   int64_t tile_units_;       // units that are worked on together
   int64_t plain_units_;      // the same of RunPlain

@@ -48,33 +48,18 @@ void WriteValues(const SoftmaxTask& task, int64_t first, int64_t count, const do
   }
 }
 
-namespace {
-
-// Adds values of rows to a sum, part by part.
-void AddValues(const MathKernels& math, const double* values, const int64_t* labels, int64_t count, int64_t part,
-               Sum* to) {
-  for (int64_t first = 0; first < count; first += part) {
-    double sum, low;
-    math.sum_rows(values + first, labels != nullptr ? labels + first : nullptr, std::min(count - first, part), &sum,
-                  &low);
-    to->Add(Sum(sum, low));
-  }
-}
-
-}  // namespace
-
 void WriteLosses(const SoftmaxTask& task, const MathKernels& math, int64_t first, int64_t count, const double* loss,
-                 const int64_t* labels, int64_t part, Totals* totals) {
+                 const int64_t* labels, RowTotals* totals) {
   WriteValues(task, first, count, loss, labels, nullptr, task.outputs.row_loss);
-  if (WantsLosses(task)) AddValues(math, loss, labels, count, part, &totals->loss);
+  if (WantsLosses(task)) math.sum_rows(loss, labels, first, count, &totals->loss);
 }
 
-void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t part, Totals* totals) {
+void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, RowTotals* totals) {
   const xent_softmax_outputs& out = task.outputs;
   const auto write = [&](void* array, const double* values, const double* unread) {
     WriteValues(task, rows.first, rows.count, values, rows.labels, unread, array);
   };
-  WriteLosses(task, math, rows.first, rows.count, rows.loss, rows.labels, part, totals);
+  WriteLosses(task, math, rows.first, rows.count, rows.loss, rows.labels, totals);
   write(out.lse, rows.lse, rows.logit);  // of masked rows -inf
   write(out.entropy, rows.entropy, nullptr);
   write(out.probability, rows.probability, nullptr);
@@ -91,13 +76,15 @@ void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& row
     const bool is_masked = rows.read[r] == kSkipRow && std::isinf(rows.logit[r]);
     if (is_masked) MarkAsOther(&out.row_state[rows.first + r]);
   }
-  if (out.z_loss != nullptr) AddValues(math, rows.z_loss, rows.labels, rows.count, part, &totals->z_loss);
+  if (out.z_loss == nullptr) return;
+  if (!totals->z_loss) totals->z_loss.emplace();
+  math.sum_rows(rows.z_loss, rows.labels, rows.first, rows.count, &*totals->z_loss);
 }
 
 bool WantsClasses(const SoftmaxTask& task) { return task.outputs.argmax != nullptr || task.outputs.correct != nullptr; }
 
 void WriteClasses(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, const double* gap,
-                  const int64_t* largest, Totals* totals) {
+                  const int64_t* largest, RowTotals* totals) {
   for (int64_t r = 0; r < count; ++r) {
     const bool has_largest = labels[r] >= 0 && !std::isnan(gap[r]);
     if (task.outputs.argmax != nullptr) task.outputs.argmax[first + r] = has_largest ? largest[r] : -1;

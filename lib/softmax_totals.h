@@ -3,6 +3,7 @@
 #define XENT_LIB_SOFTMAX_TOTALS_H_
 
 #include <algorithm>
+#include <optional>
 
 #include "lib/lots.h"
 #include "lib/reduce.h"
@@ -11,6 +12,14 @@
 
 namespace xent {
 
+// Of rows, one after another.
+struct RowTotals {
+  LaneSums loss;
+  std::optional<LaneSums> z_loss;  // most calls have none
+  int64_t correct = 0;
+};
+
+// Of lots of them.
 struct Totals {
   Sum loss;
   Sum z_loss;
@@ -20,6 +29,12 @@ struct Totals {
     loss.Add(other.loss);
     z_loss.Add(other.z_loss);
     correct += other.correct;
+  }
+
+  void Add(const RowTotals& rows) {
+    loss.Add(SumOf(rows.loss));
+    if (rows.z_loss) z_loss.Add(SumOf(*rows.z_loss));
+    correct += rows.correct;
   }
 };
 
@@ -35,13 +50,13 @@ bool WantsLosses(const SoftmaxTask& task);
 void WriteValues(const SoftmaxTask& task, int64_t first, int64_t count, const double* values, const int64_t* labels,
                  const double* unread, void* array);
 
-// Writes the losses of rows [first, first + count) if they were asked for, and adds them to the totals, `part` rows at
-// a time. No labels: all rows are read.
+// Writes the losses of rows [first, first + count) if they were asked for, and adds them to the totals. No labels: all
+// rows are read.
 void WriteLosses(const SoftmaxTask& task, const MathKernels& math, int64_t first, int64_t count, const double* loss,
-                 const int64_t* labels, int64_t part, Totals* totals);
+                 const int64_t* labels, RowTotals* totals);
 
-// Writes what was asked for of each row, and adds the rows to the totals, `part` rows at a time.
-void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t part, Totals* totals);
+// Writes what was asked for of each row, and adds the rows to the totals.
+void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, RowTotals* totals);
 
 // Whether the class of the largest logit of rows is asked for.
 bool WantsClasses(const SoftmaxTask& task);
@@ -49,7 +64,7 @@ bool WantsClasses(const SoftmaxTask& task);
 // Writes that class of rows [first, first + count), `largest` where the row is read and its gap not NaN, and counts
 // those that are labels.
 void WriteClasses(const SoftmaxTask& task, int64_t first, int64_t count, const int64_t* labels, const double* gap,
-                  const int64_t* largest, Totals* totals);
+                  const int64_t* largest, RowTotals* totals);
 
 void WriteTotals(const SoftmaxTask& task, const Totals& totals);
 

@@ -150,13 +150,15 @@ bool CountTargets(const Team& team, SoftmaxTask* task) {
   return true;
 }
 
-void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labels) {
+bool LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labels) {
   const int64_t classes = task.logits.classes;
   const int64_t ignore_index = task.targets.labels.ignore_index;
+  int64_t signs = 0;
   if (!HasLabelArray(task)) {
     std::fill(labels, labels + n, 0);
   } else if (task.targets.per_row == 1) {
-    KernelsOf(task.targets.labels).widen(LabelsFrom(task.targets.labels, first), n, ignore_index, classes, labels);
+    signs =
+        KernelsOf(task.targets.labels).widen(LabelsFrom(task.targets.labels, first), n, ignore_index, classes, labels);
   } else {
     WithLabelType(task.targets.labels, [&](const auto* label) {
       const int64_t per_row = task.targets.per_row;
@@ -166,6 +168,7 @@ void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labe
           const int64_t value = static_cast<int64_t>(label[(first + i) * per_row + k]);
           if (value != ignore_index) labels[i] = IsClass(value, classes) ? value : kInvalidLabel;
         }
+        signs |= labels[i];
       }
     });
   }
@@ -174,8 +177,9 @@ void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labe
     if (labels[i] == kInvalidLabel) labels[i] = 0;
   }
   for (int64_t i = 0; i < n && task.options.row_mask != nullptr; ++i) {
-    if (IsMasked(task, first + i)) labels[i] = kSkipRow;
+    if (IsMasked(task, first + i)) signs = labels[i] = kSkipRow;
   }
+  return signs >= 0;
 }
 
 int64_t LabelAt(const Labels& labels, int64_t index) {

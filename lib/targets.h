@@ -11,8 +11,8 @@ namespace xent {
 bool CountTargets(const Team& team, SoftmaxTask* task);
 
 // Labels of rows [first, first + n); those of ignored rows become kSkipRow, invalid ones kInvalidLabel. Rows without
-// labels that are not ignored get 0.
-void LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labels);
+// labels that are not ignored get 0. Whether all are classes.
+bool LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labels);
 
 // One label, as it is.
 int64_t LabelAt(const Labels& labels, int64_t index);

@@ -29,13 +29,16 @@ void CountLabels(const void* labels, int64_t n, int64_t ignore_index, int64_t cl
 }
 
 template <class Label>
-void WidenLabels(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* loaded) {
+int64_t WidenLabels(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* loaded) {
   const Label* const label = static_cast<const Label*>(labels);
+  int64_t signs = 0;
   for (int64_t i = 0; i < n; ++i) {
     const int64_t value = static_cast<int64_t>(label[i]);
     const int64_t valid = static_cast<uint64_t>(value) < static_cast<uint64_t>(classes) ? value : kInvalidLabel;
     loaded[i] = value == ignore_index ? kSkipRow : valid;
   }
+  for (int64_t i = 0; i < n; ++i) signs |= loaded[i];  // in the same loop it would keep the compiler from vectors
+  return signs;
 }
 
 template <class Label>

@@ -143,55 +143,47 @@ bool FindAnyPlainRows(const PlainRows& rows) {
   return rows.factor == nullptr ? FindPlainRows<false, false>(rows) : FindPlainRows<true, false>(rows);
 }
 
-// Sums of the values at kRowVector lanes of eight, whose rounding errors are kept.
-struct RowSums : SumAndLost<RowTag> {
-  HWY_INLINE RowSums() {}
+// A row's value to a sum, see LaneSums.
+inline void AddRow(double value, int64_t row, LaneSums* sums) {
+  const int64_t lane = row % kRowLanes;
+  SumAndLost<hn::CappedTag<double, 1>> one(hn::Set(hn::CappedTag<double, 1>(), sums->sum[lane]),
+                                           hn::Set(hn::CappedTag<double, 1>(), sums->low[lane]));
+  one.Add(hn::Set(hn::CappedTag<double, 1>(), value));
+  sums->sum[lane] = hn::GetLane(one.sum);
+  sums->low[lane] = hn::GetLane(one.low);
+}
 
-  using SumAndLost::Add;
-
-  HWY_INLINE void Add(const double* values, const int64_t* labels) {
+// values(tag of one lane or kRowVector, index of the first).
+template <class Values>
+HWY_INLINE void AddRows(const Values& values, int64_t first, int64_t n, LaneSums* sums) {
+  const hn::CappedTag<double, 1> one;
+  int64_t i = 0;
+  for (; i < n && (first + i) % kRowLanes != 0; ++i) AddRow(hn::GetLane(values(one, i)), first + i, sums);
+  const int64_t end = i + (n - i) / kRowLanes * kRowLanes;
+  for (int64_t lane = 0; lane < kRowLanes && i < end; lane += kRowVector) {
     const RowTag d;
-    const hn::RebindToSigned<RowTag> di;
-    const auto label = hn::LoadU(di, labels);
+    SumAndLost<RowTag> lanes(hn::LoadU(d, sums->sum + lane), hn::LoadU(d, sums->low + lane));
+    for (int64_t at = i; at < end; at += kRowLanes) lanes.Add(values(d, at + lane));
+    hn::StoreU(lanes.sum, d, sums->sum + lane);
+    hn::StoreU(lanes.low, d, sums->low + lane);
+  }
+  for (i = end; i < n; ++i) AddRow(hn::GetLane(values(one, i)), first + i, sums);
+}
+
+void SumRows(const double* values, const int64_t* labels, int64_t first, int64_t n, LaneSums* sums) {
+  if (labels == nullptr) {
+    AddRows([values](auto d, int64_t i) XENT_LAMBDA { return hn::LoadU(d, values + i); }, first, n, sums);
+    return;
+  }
+  const auto of_labels = [values, labels](auto d, int64_t i) XENT_LAMBDA {
+    const hn::RebindToSigned<decltype(d)> di;
+    const auto label = hn::LoadU(di, labels + i);
     const auto is_invalid = hn::RebindMask(d, hn::Eq(label, hn::Set(di, kInvalidLabel)));
     const auto instead = hn::IfThenElseZero(is_invalid, hn::Set(d, CanonicalNaN<double>()));
     const auto is_read = hn::RebindMask(d, hn::Gt(label, hn::Set(di, kSkipRow)));
-    Add(hn::IfThenElse(is_read, hn::LoadU(d, values), instead));
-  }
-};
-
-// Eight sums, whatever the width of a vector.
-void SumRows(const double* values, const int64_t* labels, int64_t n, double* sum, double* low) {
-  if (n == 1 && labels == nullptr) {  // a call for one row is waited for
-    *sum = values[0];
-    *low = 0.0;
-    return;
-  }
-  const int64_t whole = n / kRowLanes * kRowLanes;
-  double last_values[kRowLanes] = {};
-  int64_t last_labels[kRowLanes];
-  if (whole < n) {
-    std::fill(last_labels, last_labels + kRowLanes, kSkipRow);
-    std::copy(values + whole, values + n, last_values);
-    if (labels != nullptr) std::copy(labels + whole, labels + n, last_labels);
-  }
-  alignas(64) double sums[kRowLanes];
-  alignas(64) double lows[kRowLanes];
-  for (int64_t lane = 0; lane < kRowLanes; lane += kRowVector) {
-    RowSums lanes;
-    if (labels != nullptr) {
-      for (int64_t i = lane; i < whole; i += kRowLanes) lanes.Add(values + i, labels + i);
-      if (whole < n) lanes.Add(last_values + lane, last_labels + lane);
-    } else {
-      for (int64_t i = lane; i < whole; i += kRowLanes) lanes.Add(hn::LoadU(RowTag(), values + i));
-      if (whole < n) lanes.Add(hn::LoadU(RowTag(), last_values + lane));  // zeros change nothing
-    }
-    hn::Store(lanes.sum, RowTag(), sums + lane);
-    hn::Store(lanes.low, RowTag(), lows + lane);
-  }
-  AddLanes(sums, lows);
-  *sum = sums[0];
-  *low = lows[0];
+    return hn::IfThenElse(is_read, hn::LoadU(d, values + i), instead);
+  };
+  AddRows(of_labels, first, n, sums);
 }
 
 const MathKernels& ChooseMath() {
