@@ -257,8 +257,11 @@ struct Logistic {
   }
 
   // The same bits for magnitudes up to kSmallMagnitude. f32.
-  static HWY_INLINE Logistic OfSmall(D d, hn::Vec<D> magnitude) {
-    const auto reduced = ReduceExp(d, hn::Neg(magnitude));
+  static HWY_INLINE Logistic OfSmall(D d, hn::Vec<D> magnitude) { return OfSmall(d, magnitude, hn::Zero(d)); }
+
+  static HWY_INLINE Logistic OfSmall(D d, hn::Vec<D> magnitude, hn::Vec<D> rest) {
+    auto reduced = ReduceExp(d, hn::Neg(magnitude));
+    reduced.remainder = hn::Sub(reduced.remainder, rest);
     Logistic result;
     result.SetFrom(d, LongExpScaled(d, reduced, reduced.shifted));
     return result;

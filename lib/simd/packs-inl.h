@@ -216,6 +216,41 @@ HWY_INLINE Pack<D, kCount> IfThenElse(const PackMask<D, kCount>& mask, const Pac
   return MakePack<D, kCount>([&](int i) XENT_LAMBDA { return hw::IfThenElse(mask.at[i], a.at[i], b.at[i]); });
 }
 
+template <class D>
+constexpr int VectorsOf(D) {
+  return 1;
+}
+
+template <class D, int kCount>
+constexpr int VectorsOf(PackTag<D, kCount>) {
+  return kCount;
+}
+
+// A vector, or one of a pack.
+template <class V>
+HWY_INLINE V& VectorOf(V& vector, int) {
+  return vector;
+}
+
+template <class D, int kCount>
+HWY_INLINE hw::Vec<D>& VectorOf(Pack<D, kCount>& pack, int i) {
+  return pack.at[i];
+}
+
+using hw::LoadU;
+template <class D, int kCount>
+HWY_INLINE Pack<D, kCount> LoadU(PackTag<D, kCount>, const hw::TFromD<D>* from) {
+  constexpr int kLanes = static_cast<int>(hw::MaxLanes(D()));
+  return MakePack<D, kCount>([from](int i) XENT_LAMBDA { return hw::LoadU(D(), from + i * kLanes); });
+}
+
+using hw::StoreU;
+template <class D, int kCount>
+HWY_INLINE void StoreU(const Pack<D, kCount>& pack, PackTag<D, kCount>, hw::TFromD<D>* to) {
+  constexpr int kLanes = static_cast<int>(hw::MaxLanes(D()));
+  for (int i = 0; i < kCount; ++i) hw::StoreU(pack.at[i], D(), to + i * kLanes);
+}
+
 using hw::ShiftLeft;
 template <int kBits, class D, int kCount>
 HWY_INLINE Pack<D, kCount> ShiftLeft(const Pack<D, kCount>& a) {

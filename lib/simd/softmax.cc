@@ -124,11 +124,11 @@ void Narrow(const double* values, int64_t n, void* out) {
 }
 
 template <class T>
-bool ShortRows(const Tile& tile, double slope, double* loss, const GradientTile* out, bool* is_unusual) {
+bool ShortRows(const Tile& tile, double slope, double* loss, const GradientTile* out,
+               [[maybe_unused]] bool* is_unusual) {
 #if XENT_HAS_FEW_ROWS
   if (tile.classes > 2) return FewRows<T>(tile, slope, loss, out, is_unusual);
 #endif
-  std::fill(is_unusual, is_unusual + tile.rows, false);
   PairRows<T>(tile, slope, loss, out);
   return true;
 }
