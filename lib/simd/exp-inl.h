@@ -180,6 +180,11 @@ HWY_INLINE hn::Vec<D> LookUpEighth(D d, const U* table, hn::Vec<D> index) {
 #endif
 }
 
+template <class D, int kCount, class U>
+HWY_INLINE hn::Pack<D, kCount> LookUpEighth(hn::PackTag<D, kCount>, const U* table, const hn::Pack<D, kCount>& index) {
+  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return LookUpEighth(D(), table, index.at[i]); });
+}
+
 #if HWY_TARGET == HWY_AVX3
 // The table with its exponents.
 struct WholeEighths {

@@ -65,15 +65,18 @@ struct FewLeads {
   double q[kFewRows];
 };
 
+// Vectors of rows whose losses are found together.
+constexpr int kFewVectors = HWY_CAP_GE512 ? 2 : 1;
+using FewPack = std::conditional_t<kFewVectors == 1, FewTag, hn::PackTag<FewTag, kFewVectors>>;
+
 // The rows of a tile: sums, losses and what gradients are made of, gradients.
 template <class T>
 class FewTile {
  public:
   explicit FewTile(const Tile& tile, bool wants_gradient)
       : tile_(tile), kept_(wants_gradient ? static_cast<float*>(tile.stage) : nullptr) {
-    const int64_t padded = (tile.rows + kFewRows - 1) / kFewRows * kFewRows;
     for (int64_t r = 0; r < tile.rows; ++r) work_.label[r] = static_cast<int32_t>(tile.labels[r]);
-    std::fill(work_.label + tile.rows, work_.label + padded, static_cast<int32_t>(kSkipRow));
+    std::fill(work_.label + tile.rows, work_.label + Padded(tile.rows), static_cast<int32_t>(kSkipRow));
   }
 
   // False: some rows are unusual.
@@ -81,7 +84,6 @@ class FewTile {
     alignas(64) float room[kFewRows * kFewClasses + kStageSlack / sizeof(float)];
     Expected hint = tile_.expected != nullptr ? *tile_.expected : Expected::kPlain;
     bool has_unusual = false;
-    std::fill(is_unusual, is_unusual + tile_.rows, false);
     for (int64_t r = 0; r < tile_.rows; r += kFewRows) {
       constexpr uint64_t kAll = (uint64_t{1} << kFewRows) - 1;
       const uint64_t absent = kAll << std::min(kFewRows, tile_.rows - r) & kAll;
@@ -111,70 +113,26 @@ class FewTile {
 
   // Losses, and factors and marks if a gradient follows.
   HWY_INLINE void FindLosses(double slope, double* loss) {
-    const FewTag d;
-    const auto one = hn::Set(d, 1.0f);
-    const auto slopes = PartsOf(slope);
+    slope_ = slope;
     // Careful rows take out a power of two, which joins last.
     shift_ = slope != 0.0 ? static_cast<int>(-ExponentOf(std::fabs(slope))) : 0;
-    sign_ = slope < 0.0;
-    const auto near_one = PartsOf(TimesPowerOfTwo(slope, shift_));
-    const auto last = hn::Set(d, static_cast<float>(TimesPowerOfTwo(1.0, -shift_)));
-    for (int64_t r = 0; r < tile_.rows; r += kFewRows) {
-      const Parts<FewTag> sums = {hn::Load(d, work_.sum + r), hn::Load(d, work_.low + r)};
-      const auto logit = hn::Load(d, work_.logit + r);
-      const uint64_t careful = work_.careful[r / kFewRows];
-      const auto is_careful = MaskFromBits(d, careful);
-      // What is subnormal on the way would take a hundred cycles.
-      const auto of_label = careful != 0 ? hn::IfThenZeroElse(is_careful, logit) : logit;
-      const auto e = FewExp(ReduceExp(d, hn::Neg(of_label)));
-      const auto product = FewProduct(sums, e);
-      FewRatios ratios = {product, e, product};
-      auto of_slope = slopes;
-      auto gap = hn::Zero(d);
-      auto gap_low = gap;
-      if (HWY_UNLIKELY(careful != 0)) {
-        gap = hn::IfThenElseZero(is_careful, logit);
-        gap_low = hn::IfThenElseZero(is_careful, hn::Load(d, work_.lost + r));
-        const auto of_careful = CarefulRatios(sums, gap, gap_low);
-        ratios.q = Choose(is_careful, of_careful.q, ratios.q);
-        ratios.own = Choose(is_careful, of_careful.own, ratios.own);
-        ratios.others = Choose(is_careful, of_careful.others, ratios.others);
-        of_slope = Choose(is_careful, near_one, slopes);
+    for (int64_t r = 0; r < tile_.rows;) {
+      const uint64_t* const careful = work_.careful + r / kFewRows;
+      const bool is_pack = r + kFewVectors * kFewRows <= Padded(tile_.rows);
+      if (HWY_UNLIKELY(careful[0] != 0)) {
+        FindOf<true>(FewTag(), r, loss);
+      } else if (HWY_LIKELY(is_pack && careful[kFewVectors - 1] == 0)) {
+        FindOf<false>(FewPack(), r, loss);
+        r += (kFewVectors - 1) * kFewRows;
+      } else {
+        FindOf<false>(FewTag(), r, loss);
       }
-      const FewLeads leads(careful, work_, r);
-      const auto& q = ratios.q;
-      const auto total = hn::Add(one, q.high);
-      auto log = FewLogOnePlus(q, total);
-      if (HWY_UNLIKELY(careful != 0)) {
-        const auto trails = hn::Gt(gap, hn::Zero(d));
-        log = hn::IfThenElse(trails, hn::Add(gap, hn::Add(log, gap_low)), log);
-      }
-      StoreWidened(log, loss + r);
-      leads.StoreLosses(r, loss);
-      if (kept_ == nullptr) continue;
-      const auto more = hn::Max(one, q.high);
-      const auto less = hn::Min(one, q.high);
-      const auto total_low = hn::Add(hn::Sub(less, hn::Sub(total, more)), q.low);
-      const auto inverse = hn::Div(one, total);
-      const auto rest = hn::NegMulAdd(inverse, total_low, hn::NegMulAdd(inverse, total, one));
-      const Parts<FewTag> inverses = {inverse, hn::Mul(inverse, rest)};
-      const auto own = FewProduct(ratios.own, inverses);
-      const auto factors = FewProduct(own, of_slope);
-      const auto marks = FewProduct(FewProduct(ratios.others, inverses), of_slope);
-      auto mark = hn::Neg(hn::Add(marks.high, marks.low));
-      if (HWY_UNLIKELY(careful != 0)) {
-        mark = hn::IfThenElse(is_careful, hn::Mul(mark, last), mark);
-        constexpr float kLeast = std::numeric_limits<float>::min() * (1 << kFewRaised);
-        hn::Store(hn::IfThenElseZero(is_careful, hn::Div(hn::Set(d, kLeast), own.high)), d, work_.lost + r);
-      }
-      hn::Store(IfRead(r, hn::Add(factors.high, factors.low)), d, work_.sum + r);
-      hn::Store(mark, d, work_.low + r);
-      leads.StoreMarks(slope, work_.low + r);
+      r += kFewRows;
     }
   }
 
   HWY_INLINE void Write(const GradientTile& out) const {
-    float* const made = kept_ + (tile_.rows + kFewRows - 1) / kFewRows * kFewRows * tile_.classes;
+    float* const made = kept_ + Padded(tile_.rows) * tile_.classes;
     for (int64_t r = 0; r < tile_.rows; r += kFewRows) {
       if (HWY_LIKELY(work_.careful[r / kFewRows] == 0)) {
         const FewTag d;
@@ -195,6 +153,68 @@ class FewTile {
   }
 
  private:
+  // Those of one vector of rows, of which some are careful, or of one or several without such.
+  template <bool kCareful, class D>
+  HWY_INLINE void FindOf(D d, int64_t r, double* loss) {
+    static_assert(!kCareful || std::is_same_v<D, FewTag>, "one vector");
+    const auto one = hn::Set(d, 1.0f);
+    const Parts<D> sums = {hn::LoadU(d, work_.sum + r), hn::LoadU(d, work_.low + r)};
+    const auto logit = hn::LoadU(d, work_.logit + r);
+    const uint64_t careful = kCareful ? work_.careful[r / kFewRows] : 0;
+    auto of_label = logit;
+    // What is subnormal on the way would take a hundred cycles.
+    if constexpr (kCareful) of_label = hn::IfThenZeroElse(MaskFromBits(d, careful), logit);
+    const auto e = FewExp(d, ReduceExp(d, hn::Neg(of_label)));
+    const auto product = FewProduct(sums, e);
+    FewRatios<D> ratios = {{product.high, product.low}, {e.high, e.low}, {product.high, product.low}};
+    auto of_slope = PartsOf(d, slope_);
+    auto gap = hn::Zero(d);
+    auto gap_low = gap;
+    if constexpr (kCareful) {
+      const auto is_careful = MaskFromBits(d, careful);
+      gap = hn::IfThenElseZero(is_careful, logit);
+      gap_low = hn::IfThenElseZero(is_careful, hn::Load(d, work_.lost + r));
+      const auto of_careful = CarefulRatios(sums, gap, gap_low);
+      ratios.q = Choose(is_careful, of_careful.q, ratios.q);
+      ratios.own = Choose(is_careful, of_careful.own, ratios.own);
+      ratios.others = Choose(is_careful, of_careful.others, ratios.others);
+      of_slope = Choose(is_careful, PartsOf(d, TimesPowerOfTwo(slope_, shift_)), of_slope);
+    }
+    const FewLeads leads(careful, work_, r);
+    const auto& q = ratios.q;
+    const auto total = hn::Add(one, q.high);
+    auto log = FewLogOnePlus(d, q, total);
+    if constexpr (kCareful) {
+      const auto trails = hn::Gt(gap, hn::Zero(d));
+      log = hn::IfThenElse(trails, hn::Add(gap, hn::Add(log, gap_low)), log);
+    }
+    for (int i = 0; i < hn::VectorsOf(d); ++i) StoreWidened(hn::VectorOf(log, i), loss + r + i * kFewRows);
+    leads.StoreLosses(r, loss);
+    if (kept_ == nullptr) return;
+    const auto more = hn::Max(one, q.high);
+    const auto less = hn::Min(one, q.high);
+    const auto total_low = hn::Add(hn::Sub(less, hn::Sub(total, more)), q.low);
+    const auto inverse = hn::Div(one, total);
+    const auto rest = hn::NegMulAdd(inverse, total_low, hn::NegMulAdd(inverse, total, one));
+    const Parts<D> inverses = {inverse, hn::Mul(inverse, rest)};
+    const auto own = FewProduct(ratios.own, inverses);
+    const auto factors = FewProduct(own, of_slope);
+    const auto marks = FewProduct(FewProduct(ratios.others, inverses), of_slope);
+    auto mark = hn::Neg(hn::Add(marks.high, marks.low));
+    if constexpr (kCareful) {
+      const auto is_careful = MaskFromBits(d, careful);
+      const auto last = hn::Set(d, static_cast<float>(TimesPowerOfTwo(1.0, -shift_)));
+      mark = hn::IfThenElse(is_careful, hn::Mul(mark, last), mark);
+      constexpr float kLeast = std::numeric_limits<float>::min() * (1 << kFewRaised);
+      hn::Store(hn::IfThenElseZero(is_careful, hn::Div(hn::Set(d, kLeast), own.high)), d, work_.lost + r);
+    }
+    hn::StoreU(IfRead(d, r, hn::Add(factors.high, factors.low)), d, work_.sum + r);
+    hn::StoreU(mark, d, work_.low + r);
+    leads.StoreMarks(slope_, work_.low + r);
+  }
+
+  static int64_t Padded(int64_t rows) { return (rows + kFewRows - 1) / kFewRows * kFewRows; }
+
   // A vector of rows of which some are not plain, masked classes perhaps apart: which are plain, and which careful.
   // are_told: it is known which are plain.
   HWY_NOINLINE uint64_t FoldOthers(const FewLogits& rows, int64_t r, bool are_told, uint64_t plain, uint64_t absent,
@@ -210,17 +230,17 @@ class FewTile {
     return plain;
   }
 
-  static HWY_INLINE Parts<FewTag> PartsOf(double x) {
-    const FewTag d;
+  template <class D>
+  static HWY_INLINE Parts<D> PartsOf(D d, double x) {
     const float high = static_cast<float>(x);
     return {hn::Set(d, high), hn::Set(d, static_cast<float>(x - static_cast<double>(high)))};
   }
 
   // Of rows that are not read 0, of invalid ones NaN.
-  HWY_INLINE FewVec IfRead(int64_t r, FewVec factor) const {
-    const FewTag d;
-    const hn::RebindToSigned<FewTag> di;
-    const auto label = hn::Load(di, work_.label + r);
+  template <class D>
+  HWY_INLINE hn::Vec<D> IfRead(D d, int64_t r, const hn::Vec<D>& factor) const {
+    const hn::RebindToSigned<D> di;
+    const auto label = hn::LoadU(di, work_.label + r);
     const auto is_read = hn::RebindMask(d, hn::Gt(label, hn::Set(di, -1)));
     const auto is_invalid = hn::RebindMask(d, hn::Eq(label, hn::Set(di, static_cast<int32_t>(kInvalidLabel))));
     return hn::IfThenElse(is_read, factor, hn::IfThenElseZero(is_invalid, hn::Set(d, CanonicalNaN<float>())));
@@ -262,7 +282,7 @@ class FewTile {
     const auto factor = hn::Load(d, work_.sum + r);
     const auto least = hn::Load(d, work_.lost + r);
     const auto is_careful = MaskFromBits(d, work_.careful[r / kFewRows]);
-    const FewSmallTimes small_times(factor, shift_ + kFewRaised, sign_);
+    const FewSmallTimes small_times(factor, shift_ + kFewRaised, slope_ < 0.0);
     // The NaN of an invalid label stays one.
     const auto is_scaled = hn::And(is_careful, hn::Eq(factor, factor));
     WriteVector(r, made, [&](FewVec e) XENT_LAMBDA {
@@ -274,8 +294,8 @@ class FewTile {
   const Tile& tile_;
   float* const kept_;  // exponentials, [vectors of rows][classes][rows]; null: no gradient follows
   FewWork work_;
+  double slope_;
   int shift_;  // factors of careful rows lack 2^-shift
-  bool sign_;
 };
 
 // See kernels.h.

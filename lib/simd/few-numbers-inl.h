@@ -75,8 +75,8 @@ struct FewIndices {
 constexpr FewIndices kFewIndices;
 
 // e^x = high + low, within 2^-26 of itself, made of what x and 2^n in it are reduced to; the result is a normal number.
-HWY_INLINE Parts<FewTag> FewExp(const Reduced<FewTag>& reduced) {
-  const FewTag d;
+template <class D>
+HWY_INLINE Parts<D> FewExp(D d, const Reduced<D>& reduced) {
   const auto p = EighthsFraction(d, reduced.remainder);
   const auto power = EighthsPower(d, reduced.shifted);
   const auto high = hn::MulAdd(power, p, power);
@@ -84,17 +84,18 @@ HWY_INLINE Parts<FewTag> FewExp(const Reduced<FewTag>& reduced) {
 }
 
 // a b, but for the product of what is low.
-HWY_INLINE Parts<FewTag> FewProduct(const Parts<FewTag>& a, const Parts<FewTag>& b) {
+template <class D>
+HWY_INLINE Parts<D> FewProduct(const Parts<D>& a, const Parts<D>& b) {
   const auto high = hn::Mul(a.high, b.high);
   const auto rest = hn::MulAdd(a.high, b.low, hn::MulSub(a.high, b.high, high));
   return {high, hn::MulAdd(a.low, b.high, rest)};
 }
 
 // log(1 + q) to 2^-27 and its rounding, sum = 1 + q.high rounded, q >= 0.
-HWY_INLINE FewVec FewLogOnePlus(const Parts<FewTag>& q, FewVec sum) {
-  const FewTag d;
-  const hn::RebindToUnsigned<FewTag> du;
-  const hn::RebindToSigned<FewTag> di;
+template <class D>
+HWY_INLINE hn::Vec<D> FewLogOnePlus(D d, const Parts<D>& q, const hn::Vec<D>& sum) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;
   const auto bits = hn::Sub(hn::BitCast(du, sum), hn::Set(du, kFewLogLowBits));
   const auto place = hn::BitCast(d, hn::ShiftRight<20>(bits));
   const auto k = hn::ConvertTo(d, hn::ShiftRight<23>(hn::BitCast(di, bits)));
@@ -130,10 +131,11 @@ HWY_INLINE Reduced<FewTag> RaisedExp(FewVec x, FewVec x_low) {
 }
 
 // q, and what the probabilities of the label and of the others have above 1 + q.
+template <class D>
 struct FewRatios {
-  Parts<FewTag> q;
-  Parts<FewTag> own;
-  Parts<FewTag> others;
+  Parts<D> q;
+  Parts<D> own;
+  Parts<D> others;
 };
 
 HWY_INLINE Parts<FewTag> Choose(hn::Mask<FewTag> mask, const Parts<FewTag>& a, const Parts<FewTag>& b) {
@@ -142,7 +144,7 @@ HWY_INLINE Parts<FewTag> Choose(hn::Mask<FewTag> mask, const Parts<FewTag>& a, c
 
 // Those of careful rows, with the gap A - x_y: the loss is log(1 + q), and the gap if the label trails. Where the label
 // leads far, q is not what it should be: see FewLeads.
-HWY_INLINE FewRatios CarefulRatios(const Parts<FewTag>& sum, FewVec gap, FewVec gap_low) {
+HWY_INLINE FewRatios<FewTag> CarefulRatios(const Parts<FewTag>& sum, FewVec gap, FewVec gap_low) {
   const FewTag d;
   const auto one = hn::Set(d, 1.0f);
   const auto trails = hn::Gt(gap, hn::Zero(d));
@@ -151,7 +153,7 @@ HWY_INLINE FewRatios CarefulRatios(const Parts<FewTag>& sum, FewVec gap, FewVec 
   // Beside the sum of a row whose label trails far, e^-D is nothing, and numbers on the way would be subnormal.
   const auto is_near = hn::Gt(distance, hn::IfThenElse(trails, hn::Set(d, -60.0f), farthest));
   const auto lost = hn::IfThenElse(trails, hn::Neg(gap_low), gap_low);
-  const auto e = FewExp(RaisedExp(hn::Max(distance, farthest), hn::IfThenElseZero(is_near, lost)));
+  const auto e = FewExp(d, RaisedExp(hn::Max(distance, farthest), hn::IfThenElseZero(is_near, lost)));
   const auto lowered = hn::IfThenElseZero(is_near, hn::Set(d, 1.0f / (1 << kFewRaised)));
   const Parts<FewTag> nearest = {hn::Mul(e.high, lowered), hn::Mul(e.low, lowered)};
   const auto product = FewProduct(sum, nearest);
