@@ -22,6 +22,7 @@ namespace HWY_NAMESPACE {
 // The sums of a vector of rows: f32 widens to f64.
 template <class C>
 struct ColumnSums {
+  HWY_INLINE ColumnSums() : low(hn::Zero(Wide())), high(low) {}
   HWY_INLINE ColumnSums(const double* sums, const double*)
       : low(hn::LoadU(Wide(), sums)), high(hn::LoadU(Wide(), sums + kHalf)) {}
 
@@ -48,6 +49,7 @@ struct ColumnSums {
 // f64 keeps its rounding errors.
 template <>
 struct ColumnSums<double> {
+  HWY_INLINE ColumnSums() {}
   HWY_INLINE ColumnSums(const double* sums, const double* lows)
       : lanes(hn::LoadU(Tag<double>(), sums), hn::LoadU(Tag<double>(), lows)) {}
 
@@ -83,7 +85,9 @@ class Columns {
     return PlainExp<T>::IsInRange(work_->ranges[row]) && (work_->sums[row] > 0.0 || tile_.classes == 1);
   }
 
-  RowState StateOf(int64_t row) const { return PlainState<Unscaled<T>>(work_->sums[row], work_->lows[row]); }
+  RowState StateOf(int64_t row) const {
+    return PlainState<Unscaled<T>>(work_->sums[row], sizeof(C) == sizeof(double) ? work_->lows[row] : 0.0);
+  }
 
   bool ArePlain() const {
     Bits all = 0;
@@ -122,7 +126,8 @@ class Columns {
 
  private:
   static constexpr int64_t kLanes = LanesOf<C>();
-  static constexpr int64_t kTogether = 4;  // classes
+  static constexpr int64_t kTogether = 4;                        // classes that are added before they are widened
+  static constexpr int64_t kMostFolded = HWY_CAP_GE512 ? 8 : 4;  // and that are folded in one go
   using Label = hwy::MakeSigned<C>;
   using Bits = hwy::MakeUnsigned<C>;
 
@@ -131,11 +136,8 @@ class Columns {
 
   template <class Exp>
   void Fold() const {
-    const int64_t padded = PaddedRows();
-    std::fill(work_->sums, work_->sums + padded, 0.0);
-    std::fill(work_->lows, work_->lows + padded, 0.0);
-    std::fill(work_->ranges, work_->ranges + padded, Bits(0));
     int64_t j = 0;
+    for (; j + kMostFolded <= tile_.classes; j += kMostFolded) FoldClasses<Exp, kMostFolded>(j);
     for (; j + kTogether <= tile_.classes; j += kTogether) FoldClasses<Exp, kTogether>(j);
     if (j + 2 <= tile_.classes) {
       FoldClasses<Exp, 2>(j);
@@ -146,7 +148,7 @@ class Columns {
 
   struct Workspace {
     double sums[kMostColumns];
-    double lows[kMostColumns];
+    double lows[kMostColumns];  // f64 only
     Label labels[kMostColumns];
     Bits ranges[kMostColumns];
     C factors[kMostColumns];
@@ -157,6 +159,15 @@ class Columns {
   // kClasses classes of all rows.
   template <class Exp, int64_t kClasses>
   HWY_INLINE void FoldClasses(int64_t j) const {
+    if (j == 0) {
+      FoldClassesTo<Exp, kClasses, true>(j);
+    } else {
+      FoldClassesTo<Exp, kClasses, false>(j);
+    }
+  }
+
+  template <class Exp, int64_t kClasses, bool kFirst>
+  HWY_INLINE void FoldClassesTo(int64_t j) const {
     const int64_t whole = tile_.rows / kLanes * kLanes;
     const int64_t stride = tile_.class_stride;
     const T* const x = logits_ + j * stride;
@@ -169,19 +180,19 @@ class Columns {
     const int64_t ahead = left > 0 ? std::min(left, kClasses) : std::min(tile_.classes, kClasses);
     for (int64_t r = 0; r < whole; r += kLanes) {
       for (int64_t k = 0; k < ahead; ++k) __builtin_prefetch(next + k * stride + r, 0, 2);
-      FoldVector<Exp, kClasses>(j, r, work, stage,
-                                [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
+      FoldVector<Exp, kClasses, kFirst>(j, r, work, stage,
+                                        [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
     }
     if (whole == tile_.rows) return;
     const size_t rest = static_cast<size_t>(tile_.rows - whole) * sizeof(T);
-    FoldVector<Exp, kClasses>(j, whole, work, stage, [&](int64_t k) HWY_ATTR {
+    FoldVector<Exp, kClasses, kFirst>(j, whole, work, stage, [&](int64_t k) HWY_ATTR {
       T padded[kLanes] = {};
       std::memcpy(padded, x + k * stride + whole, rest);
       return FromStorage(Tag<C>(), padded);
     });
   }
 
-  template <class Exp, int64_t kClasses, class LoadAt>
+  template <class Exp, int64_t kClasses, bool kFirst, class LoadAt>
   static HWY_INLINE void FoldVector(int64_t j, int64_t r, Workspace* work, C* stage, const LoadAt& load) {
     const Tag<C> d;
     const hn::RebindToSigned<Tag<C>> di;
@@ -206,13 +217,13 @@ class Columns {
       others[k] = hn::IfThenZeroElse(is_label, others[k]);
       if (stage != nullptr) hn::StoreU(others[k], d, stage + k * kMostColumns + r);
     }
-    for (int64_t distance = 1; distance < kClasses; distance *= 2) {
+    for (int64_t distance = 1; distance < std::min(kClasses, kTogether); distance *= 2) {
       for (int64_t k = 0; k < kClasses; k += 2 * distance) others[k] = hn::Add(others[k], others[k + distance]);
     }
-    ColumnSums<C> sums(work->sums + r, work->lows + r);
-    sums.Add(others[0]);
+    auto sums = kFirst ? ColumnSums<C>() : ColumnSums<C>(work->sums + r, work->lows + r);
+    for (int64_t k = 0; k < kClasses; k += kTogether) sums.Add(others[k]);
     sums.Store(work->sums + r, work->lows + r);
-    hn::StoreU(hn::Or(hn::LoadU(du, work->ranges + r), exp.range), du, work->ranges + r);
+    hn::StoreU(kFirst ? exp.range : hn::Or(hn::LoadU(du, work->ranges + r), exp.range), du, work->ranges + r);
   }
 
   // What rows have that all classes need.
