@@ -5,16 +5,33 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
+#include <algorithm>
+
 #include "lib/kernels.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
+// Whether none is ignored or invalid: neither a label nor what is left to the last class has a sign.
+template <class Label>
+bool AreAllClasses(const Label* label, int64_t n, int64_t ignore_index, int64_t classes) {
+  if (static_cast<uint64_t>(ignore_index) < static_cast<uint64_t>(classes)) return false;
+  const uint64_t last = static_cast<uint64_t>(classes - 1);
+  uint64_t signs = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const uint64_t value = static_cast<uint64_t>(label[i]);
+    signs |= value | (last - value);
+  }
+  return signs >> 63 == 0;
+}
+
 template <class Label>
 void CountLabels(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* ignored,
                  int64_t* invalid) {
   const Label* const label = static_cast<const Label*>(labels);
+  *ignored = *invalid = 0;
+  if (AreAllClasses(label, n, ignore_index, classes)) return;
   int64_t all_ignored = 0;
   int64_t all_classes = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -31,6 +48,10 @@ void CountLabels(const void* labels, int64_t n, int64_t ignore_index, int64_t cl
 template <class Label>
 int64_t WidenLabels(const void* labels, int64_t n, int64_t ignore_index, int64_t classes, int64_t* loaded) {
   const Label* const label = static_cast<const Label*>(labels);
+  if (AreAllClasses(label, n, ignore_index, classes)) {
+    std::copy(label, label + n, loaded);
+    return 0;
+  }
   int64_t signs = 0;
   for (int64_t i = 0; i < n; ++i) {
     const int64_t value = static_cast<int64_t>(label[i]);
