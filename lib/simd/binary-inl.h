@@ -63,12 +63,18 @@ HWY_INLINE hn::Vec<D> TimesFactor(D d, hn::Vec<D> factor, hn::Vec<D> y) {
   return hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), hn::Mul(factor, y));
 }
 
+// With no smoothing and no positive weights: a and b, which are 1 together.
+template <class D>
+struct PlainBinaryWeights {
+  HWY_INLINE PlainBinaryWeights(D d, hn::Vec<D> target) : b(hn::Sub(hn::Set(d, Lane<D>(1)), target)), a(target) {}
+
+  hn::Vec<D> b;
+  hn::Vec<D> a;
+};
+
 // t and 1 - t after smoothing, each with its own digits, and a.
 template <class D>
 struct BinaryWeights {
-  // With no smoothing and no positive weights: the same bits.
-  HWY_INLINE BinaryWeights(D d, hn::Vec<D> target) : t(target), b(hn::Sub(hn::Set(d, Lane<D>(1)), target)), a(target) {}
-
   HWY_INLINE BinaryWeights(D d, const BinaryTerms& terms, const BinaryElement<D>& in)
       : BinaryWeights(d, BinaryLaneTerms<Lane<D>>(terms), in) {}
 
@@ -86,14 +92,17 @@ struct BinaryWeights {
 };
 
 // The loss of a logit, and its derivative. kIsFinite: neither the logit nor a weight is infinite.
-template <bool kIsFinite = false, class D>
-HWY_INLINE BinaryResult<D> OfLogit(D d, hn::Vec<D> x, const BinaryWeights<D>& weights, const Logistic<D>& logistic,
+template <bool kIsFinite = false, class D, class Weights>
+HWY_INLINE BinaryResult<D> OfLogit(D d, hn::Vec<D> x, const Weights& weights, const Logistic<D>& logistic,
                                    hn::Vec<D> sigmoid, hn::Vec<D> sigmoid_of_minus) {
   const auto is_negative = hn::Lt(x, hn::Zero(d));
   const auto weight = hn::IfThenElse(is_negative, weights.a, weights.b);
-  const auto missed = kIsFinite ? hn::Mul(weight, hn::Abs(x)) : TimesFactor(d, weight, hn::Abs(x));
-  return {hn::MulAdd(hn::Add(weights.a, weights.b), logistic.softplus, missed),
-          hn::NegMulAdd(weights.a, sigmoid_of_minus, hn::Mul(weights.b, sigmoid))};
+  auto loss = logistic.softplus;
+  if constexpr (!std::is_same_v<Weights, PlainBinaryWeights<D>>) loss = hn::Mul(hn::Add(weights.a, weights.b), loss);
+  const auto sum = hn::MulAdd(weight, hn::Abs(x), loss);
+  // 0 times infinity is 0 here.
+  loss = kIsFinite ? sum : hn::IfThenElse(hn::Eq(weight, hn::Zero(d)), loss, sum);
+  return {loss, hn::NegMulAdd(weights.a, sigmoid_of_minus, hn::Mul(weights.b, sigmoid))};
 }
 
 struct LogitsForm {
@@ -103,21 +112,20 @@ struct LogitsForm {
     return Of(d, in.x, BinaryWeights<D>(d, lanes, in));
   }
 
-  template <class D>
-  static HWY_INLINE BinaryResult<D> Of(D d, hn::Vec<D> x, const BinaryWeights<D>& weights) {
+  template <class D, class Weights>
+  static HWY_INLINE BinaryResult<D> Of(D d, hn::Vec<D> x, const Weights& weights) {
     return From<false>(d, x, weights, Logistic<D>(d, hn::Abs(x)));
   }
 
   // The same bits of a small logit and a target in [0, 1], f32.
   template <class D>
   static HWY_INLINE BinaryResult<D> OfSmall(D d, hn::Vec<D> x, hn::Vec<D> target) {
-    return From<true>(d, x, BinaryWeights<D>(d, target), Logistic<D>::OfSmall(d, hn::Abs(x)));
+    return From<true>(d, x, PlainBinaryWeights<D>(d, target), Logistic<D>::OfSmall(d, hn::Abs(x)));
   }
 
  private:
-  template <bool kIsFinite, class D>
-  static HWY_INLINE BinaryResult<D> From(D d, hn::Vec<D> x, const BinaryWeights<D>& weights,
-                                         const Logistic<D>& logistic) {
+  template <bool kIsFinite, class D, class Weights>
+  static HWY_INLINE BinaryResult<D> From(D d, hn::Vec<D> x, const Weights& weights, const Logistic<D>& logistic) {
     const auto is_negative = hn::Lt(x, hn::Zero(d));
     return OfLogit<kIsFinite>(d, x, weights, logistic, hn::IfThenElse(is_negative, logistic.small, logistic.large),
                               hn::IfThenElse(is_negative, logistic.large, logistic.small));

@@ -165,7 +165,7 @@ class BinaryRun {
     const auto x = FromStorage(d, at.x + i);
     BinaryResult<Tag<C>> result;
     if constexpr (kPlain) {
-      result = LogitsForm::Of(d, x, BinaryWeights<Tag<C>>(d, target));
+      result = LogitsForm::Of(d, x, PlainBinaryWeights<Tag<C>>(d, target));
     } else {
       auto pos_weight = hn::Set(d, lanes.pos_weight);
       if (at.pos_weight != nullptr) pos_weight = hn::Mul(pos_weight, hn::LoadU(d, at.pos_weight + i));
