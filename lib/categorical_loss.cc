@@ -93,7 +93,8 @@ class Categorical {
     } else {
       FindLabelLosses(work, outside);
     }
-    WriteRows(rows_, math_, rows, totals);
+    WriteRows(rows_, rows);
+    AddRows(rows_, math_, rows, 0, count, totals);
     if (rows_.outputs.gradient != nullptr) WriteGradient(work);
   }
 

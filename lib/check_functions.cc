@@ -104,13 +104,14 @@ xent_status CheckTokens(const xent_logits* logits, const void* tokens, xent_dtyp
   const int64_t rows = task->logits.rows;
   task->targets = Targets{XENT_TARGET_SPARSE, {tokens, tokens_dtype, task->options.ignore_index}, {}, per_row, nullptr,
                           XENT_REST_DROP};
-  if (per_row == 1 && entropy == nullptr) {
-    // A row's only token is its label, whose log-probability the shorter way knows.
+  task->outputs.entropy = entropy;
+  // A row's only token is its label, whose log-probability the shorter way knows; of an invalid label no entropy.
+  const bool is_label = per_row == 1 && (entropy == nullptr || task->options.invalid_label == XENT_INVALID_LABEL_ERROR);
+  if (is_label) {
     task->targets.kind = XENT_TARGET_LABELS;
     task->outputs.log_probability = log_probabilities;
   } else {
     task->token_log_probability = log_probabilities;
-    task->outputs.entropy = entropy;
   }
   if (rows == 0) return XENT_OK;
   const int64_t real = task->logits.IsDouble() ? 8 : 4;

@@ -36,6 +36,8 @@ constexpr int64_t kInvalidLabel = -2;
 
 // Arrays with one value per row have room for a multiple of so many: the longest vector.
 constexpr int64_t kRowLanes = 8;
+// Losses of rows of few classes are written up to a multiple of so many.
+constexpr int64_t kFewTogether = 32;
 
 // Rows that are staged together at most: a multiple of kTileRows.
 constexpr int64_t kPlainTileRows = 96;
@@ -189,7 +191,8 @@ struct SoftmaxKernels {
   // Losses of rows of few classes and their gradient, if out is given, lane = row. Two classes have a closed form: no
   // row is too unusual, invalid labels give NaN, and |slope| <= 1 joins when the lanes have been rounded; the stage has
   // 2 kMostColumns floats. More must be adjacent, 2^-60 < |slope| < 2^60; rows with something unusual are marked, their
-  // losses are none, and then no gradient is written; false. Of the others no mark is written. The stage has room for
+  // losses are none, and then no gradient is written; false. Others may be left as they were marked. `loss` has room
+  // for a multiple of kFewTogether. The stage has room for
   // twice the exponentials of the rows, up to a multiple of 16, if there is a gradient; else it is not used.
   bool (*few_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out, bool* is_unusual);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
@@ -413,6 +416,24 @@ struct MeasureKernels {
   void (*entropy_gradient)(const LogitRows& rows, const void* x, double value, double slope, int64_t n, void* out);
 };
 
+// log p_j = scale (x_j - top) - gap.
+struct LogRow {
+  double scale;
+  double top;  // a logit
+  double gap;  // NaN: of a row that has no probabilities
+};
+
+// Functions of a row of n adjacent elements of f32 lanes. Results have the type of what is given, whose place they may
+// take; stream: they bypass the cache.
+struct RowFunctionKernels {
+  void (*write_logs)(const LogRow& row, const void* x, int64_t n, void* out, bool stream);
+  void (*write_constant)(float value, int64_t n, void* out);
+  // scale y_j (g_j - sum_i y_i g_i), and scale (g_j - e^(y_j) sum_i g_i). 1/16 <= scale <= 16. False: a sum is none
+  // that f32 suffices for, or a y no logarithm of a probability, and nothing was written.
+  bool (*softmax_backward)(const void* y, const void* g, double scale, int64_t n, void* out, bool stream);
+  bool (*log_softmax_backward)(const void* y, const void* g, double scale, int64_t n, void* out, bool stream);
+};
+
 enum class Function : int32_t { kExp, kLog, kLog1p, kExpm1, kSigmoid, kLogSigmoid, kSoftplus, kTanh };
 
 // y[i] = f(x[i]); y may be x. `stream`: bypass the cache.
@@ -430,6 +451,7 @@ BinaryKernel BinaryKernelFor(int isa, BinaryForm form, Dtype dtype, bool is_comp
 const InformationKernels& InformationKernelsFor(int isa);
 // Not for f64.
 const MeasureKernels& MeasureKernelsFor(int isa, Dtype dtype);
+const RowFunctionKernels& RowFunctionKernelsFor(int isa, Dtype dtype);
 MapKernel MapKernelFor(int isa, Function function, Dtype dtype);
 
 }  // namespace xent

@@ -1,10 +1,12 @@
 // With y = softmax(s x):       dx_j = s y_j (g_j - sum_i y_i g_i)
 // with y = log softmax(s x):   dx_j = s (g_j - e^(y_j) sum_i g_i)
-// in f64, piece by piece, each row twice: for its sum and for its gradient.
+// each row twice: for its sum and for its gradient. Rows of adjacent classes and f32 lanes in f32, where that suffices;
+// others in f64, piece by piece.
 #include "lib/softmax_backward.h"
 
 #include <algorithm>
 
+#include "lib/cache.h"
 #include "lib/isa.h"
 #include "lib/reduce.h"
 #include "lib/targets.h"
@@ -19,13 +21,37 @@ class Backward {
       : task_(task),
         terms_(TermKernelsFor(IsaChosen().slot)),
         exp_(MapKernelFor(IsaChosen().slot, Function::kExp, Dtype::kF64)),
+        softmax_(SoftmaxKernelsFor(IsaChosen().slot, task.logits.dtype)),
         results_(task, IsaChosen().slot),
-        upstream_(upstream, IsaChosen().slot) {}
+        upstream_(upstream, IsaChosen().slot),
+        upstream_rows_(upstream.logits),
+        is_short_(task.logits.HasPlainRows() && upstream.logits.HasPlainRows() && task.gradient.HasPlainRows() &&
+                  !task.logits.IsDouble() && upstream.logits.dtype == task.logits.dtype &&
+                  task.gradient.dtype == task.logits.dtype && task.options.scale >= 0x1p-4 &&
+                  task.options.scale <= 0x1p4),
+        stream_(is_short_ && task.gradient.data != task.logits.data && task.gradient.data != upstream.logits.data &&
+                GoesPastCache(task.logits.rows * task.logits.classes * task.logits.ElementBytes())) {}
+
+  // Of a row that is read. False: f32 does not suffice, and nothing was written.
+  bool RunShortRow(int64_t row) const {
+    if (!is_short_) return false;
+    const RowFunctionKernels& functions = RowFunctionKernelsFor(IsaChosen().slot, task_.logits.dtype);
+    const auto kernel = IsLog() ? functions.log_softmax_backward : functions.softmax_backward;
+    return kernel(task_.logits.Row(row), upstream_rows_.Row(row), task_.options.scale, task_.logits.classes,
+                  const_cast<char*>(task_.gradient.Row(row)), stream_);
+  }
+
+  // What went past the cache can be read by other threads then.
+  void Finish() const {
+    PendingWrite nothing = {};
+    nothing.stream = stream_;
+    softmax_.finish_write(&nothing);
+  }
 
   void RunRow(int64_t row, Rows* rows, Piece* y, Piece* g) const {
     rows->first = row;
     rows->count = 1;
-    LoadLabels(task_, row, 1, rows->read);
+    if (LoadLabels(task_, row, 1, rows->read) && RunShortRow(row)) return;
     const int64_t classes = task_.logits.classes;
     Sum sum;
     for (int64_t begin = 0; begin < classes && rows->read[0] != kSkipRow; begin += kPiece) {
@@ -61,8 +87,12 @@ class Backward {
   const SoftmaxTask& task_;
   const TermKernels& terms_;
   const MapKernel exp_;
+  const SoftmaxKernels& softmax_;
   const WideRows results_;
   const WideRows upstream_;
+  const Matrix& upstream_rows_;
+  const bool is_short_;
+  const bool stream_;
 };
 
 }  // namespace
@@ -75,6 +105,7 @@ bool SoftmaxBackward(const SoftmaxTask& task, const Matrix& upstream, const Team
     Rows rows;
     Piece y, g;
     for (int64_t row = first; row < last; ++row) backward.RunRow(row, &rows, &y, &g);
+    backward.Finish();
   };
   return ParallelRanges(team, task.logits.rows, range);
 }

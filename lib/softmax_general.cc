@@ -132,7 +132,8 @@ void General::RunTile(int64_t first, int64_t count, Work* work, RowTotals* total
   FindTargets(work);
   if (WantsEntropy(task_)) FindEntropies(work);
   FindLosses(task_, math_, &rows);
-  WriteRows(task_, math_, rows, totals);
+  WriteRows(task_, rows);
+  AddRows(task_, math_, rows, 0, count, totals);
   for (int64_t r = 0; r < count && task_.outputs.row_state != nullptr; ++r)
     MarkAsOther(&task_.outputs.row_state[first + r]);
   WriteClasses(task_, first, count, rows.labels, rows.gap, work->largest, totals);

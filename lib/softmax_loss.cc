@@ -9,6 +9,7 @@
 
 #include "lib/cache.h"
 #include "lib/isa.h"
+#include "lib/log_softmax.h"
 #include "lib/row_state.h"
 #include "lib/scratch.h"
 #include "lib/softmax_general.h"
@@ -34,8 +35,12 @@ struct PlainWork {
   double mark[kMostColumns];
   bool is_unusual[kMostColumns];
 };
-static_assert(kFewTileRows >= kPlainTileRows && kMostColumns >= kFewTileRows && kMostColumns % kRowLanes == 0,
+static_assert(kFewTileRows >= kPlainTileRows && kMostColumns >= kFewTileRows && kMostColumns % kRowLanes == 0 &&
+                  kMostColumns % kFewTogether == 0,
               "the arrays suffice");
+
+// Losses of a tile of rows of few classes.
+constexpr int64_t kFewLossRoom = (kTileRows + kFewTogether - 1) / kFewTogether * kFewTogether;
 
 // The caller's states of the rows, if there are any that leave out the labels.
 const xent_row_state* SavedStates(const SoftmaxTask& task, const Rows& rows) {
@@ -228,14 +233,21 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, RowTotals*
 // All rows as one tile, whose slices are shared. Not inline: its rows would stay on a small stack.
 __attribute__((noinline)) bool Softmax::RunTogether(Totals* totals) const {
   Rows rows;
-  RowTotals of_rows;
+  RowTotals of_tile;
   StartRows(task_, task_.logits.rows, &rows);
-  if (!RunTile(0, task_.logits.rows, team_, nullptr, nullptr, &rows, &of_rows)) return false;
-  totals->Add(of_rows);
+  if (!RunTile(0, task_.logits.rows, team_, nullptr, nullptr, &rows, &of_tile)) return false;
+  totals->correct += of_tile.correct;
+  // As one thread's lots would be.
+  for (int64_t begin = 0; begin < rows.count; begin += unit_rows_) {
+    RowTotals of_unit;
+    AddRows(task_, math_, rows, begin, std::min(begin + unit_rows_, rows.count), &of_unit);
+    totals->Add(of_unit);
+  }
   return true;
 }
 
-// One tile, on this thread in its stage, or its slices shared among the team (then stage is null).
+// One tile, on this thread in its stage, or its slices shared among the team (then stage and before are null, and rows
+// are not added to the totals).
 bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* stage, Carried* before, Rows* rows,
                       RowTotals* totals) const {
   LoadRows(task_, first, count, rows);
@@ -260,7 +272,8 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
   if (WantsEntropy(task_) && !FindEntropies(team, rows)) return false;
   FindScalars(tile, rows);
   if (is_few_) FindFewLosses(tile, rows);
-  WriteRows(task_, math_, *rows, totals);
+  WriteRows(task_, *rows);
+  if (before != nullptr) AddRows(task_, math_, *rows, 0, rows->count, totals);
   if (WantsClasses(task_)) {
     int64_t largest[kTileRows];
     kernels_.find_largest(tile, largest);
@@ -278,7 +291,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
 // The losses that the short way gives to rows with nothing unusual. The tile's stage may be needed still.
 __attribute__((noinline)) void Softmax::FindFewLosses(Tile tile, Rows* rows) const {
   alignas(64) float stage[2 * kMostColumns + kStageSlack / sizeof(float)];  // of two classes
-  double losses[kTileRows];
+  double losses[kFewLossRoom];
   tile.stage = stage;
   tile.labels = rows->labels;
   tile.expected = nullptr;
@@ -294,7 +307,7 @@ __attribute__((noinline)) void Softmax::FindFewLosses(Tile tile, Rows* rows) con
 __attribute__((noinline)) void Softmax::WriteFewGradient(const Tile& tile, const Rows& rows) const {
   alignas(64) float stage[2 * kMostColumns + kStageSlack / sizeof(float)];
   static_assert(kMostColumns >= kTileRows * kFewClasses, "and of more");
-  double losses[kTileRows];
+  double losses[kFewLossRoom];
   for (int64_t begin = 0; begin < rows.count;) {
     int64_t end = begin + 1;
     while (end < rows.count && rows.is_unusual[end] == rows.is_unusual[begin]) ++end;
@@ -374,7 +387,8 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, RowTotals* to
     std::copy(all->states + from, all->states + from + rows->count, rows->states);
     FindScalars(tile_of(from, rows->count), rows);
     if (is_few_) FindFewLosses(tile_of(from, rows->count), rows);
-    WriteRows(task_, math_, *rows, totals);
+    WriteRows(task_, *rows);
+    AddRows(task_, math_, *rows, 0, rows->count, totals);
     if (!wants_gradient || has_few_gradient_) continue;
     FindGradients(rows);
     std::copy(rows->states, rows->states + rows->count, all->states + from);
@@ -454,6 +468,7 @@ bool Softmax::FindStates(const Tile& tile, const Team& team, Carried* before, Ro
 }
 
 bool SoftmaxLoss(const SoftmaxTask& task, const Team& team) {
+  if (HasShortLogs(task)) return LogSoftmax(task, team);
   return IsGeneral(task) ? GeneralSoftmaxLoss(task, team) : Softmax(task, team).Run();
 }
 

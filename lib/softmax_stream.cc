@@ -138,7 +138,8 @@ bool FinishRows(const StreamTask& task, const Team& team) {
       RowTotals of_rows;
       for (int64_t row = first_tile(lot); row < first_tile(lot + 1); row += kTileRows) {
         stream.FindRows(row, std::min(kTileRows, first_tile(lot + 1) - row), &work);
-        WriteRows(task.whole, stream.math(), work, &of_rows);
+        WriteRows(task.whole, work);
+        AddRows(task.whole, stream.math(), work, 0, work.count, &of_rows);
       }
       parts[lot].Add(of_rows);
     }

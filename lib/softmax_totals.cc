@@ -54,12 +54,12 @@ void WriteLosses(const SoftmaxTask& task, const MathKernels& math, int64_t first
   if (WantsLosses(task)) math.sum_rows(loss, labels, first, count, &totals->loss);
 }
 
-void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, RowTotals* totals) {
+void WriteRows(const SoftmaxTask& task, const Rows& rows) {
   const xent_softmax_outputs& out = task.outputs;
   const auto write = [&](void* array, const double* values, const double* unread) {
     WriteValues(task, rows.first, rows.count, values, rows.labels, unread, array);
   };
-  WriteLosses(task, math, rows.first, rows.count, rows.loss, rows.labels, totals);
+  write(out.row_loss, rows.loss, nullptr);
   write(out.lse, rows.lse, rows.logit);  // of masked rows -inf
   write(out.entropy, rows.entropy, nullptr);
   write(out.probability, rows.probability, nullptr);
@@ -76,9 +76,17 @@ void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& row
     const bool is_masked = rows.read[r] == kSkipRow && std::isinf(rows.logit[r]);
     if (is_masked) MarkAsOther(&out.row_state[rows.first + r]);
   }
-  if (out.z_loss == nullptr) return;
+}
+
+void AddRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t begin, int64_t end,
+             RowTotals* totals) {
+  const int64_t first = rows.first + begin;
+  if (WantsLosses(task)) {
+    math.sum_rows(rows.loss + begin, rows.labels + begin, first, end - begin, &totals->loss);
+  }
+  if (task.outputs.z_loss == nullptr) return;
   if (!totals->z_loss) totals->z_loss.emplace();
-  math.sum_rows(rows.z_loss, rows.labels, rows.first, rows.count, &*totals->z_loss);
+  math.sum_rows(rows.z_loss + begin, rows.labels + begin, first, end - begin, &*totals->z_loss);
 }
 
 bool WantsClasses(const SoftmaxTask& task) { return task.outputs.argmax != nullptr || task.outputs.correct != nullptr; }

@@ -2,7 +2,6 @@
 #ifndef XENT_LIB_SOFTMAX_TOTALS_H_
 #define XENT_LIB_SOFTMAX_TOTALS_H_
 
-#include <algorithm>
 #include <optional>
 
 #include "lib/lots.h"
@@ -55,8 +54,12 @@ void WriteValues(const SoftmaxTask& task, int64_t first, int64_t count, const do
 void WriteLosses(const SoftmaxTask& task, const MathKernels& math, int64_t first, int64_t count, const double* loss,
                  const int64_t* labels, RowTotals* totals);
 
-// Writes what was asked for of each row, and adds the rows to the totals.
-void WriteRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, RowTotals* totals);
+// Writes what was asked for of each row.
+void WriteRows(const SoftmaxTask& task, const Rows& rows);
+
+// Adds rows [begin, end) of the tile to the totals.
+void AddRows(const SoftmaxTask& task, const MathKernels& math, const Rows& rows, int64_t begin, int64_t end,
+             RowTotals* totals);
 
 // Whether the class of the largest logit of rows is asked for.
 bool WantsClasses(const SoftmaxTask& task);

@@ -173,8 +173,10 @@ bool LoadLabels(const SoftmaxTask& task, int64_t first, int64_t n, int64_t* labe
     });
   }
   // Each token stands for itself: rows are read whatever the first one is.
+  if (task.token_log_probability != nullptr) signs = 0;
   for (int64_t i = 0; i < n && task.token_log_probability != nullptr; ++i) {
     if (labels[i] == kInvalidLabel) labels[i] = 0;
+    signs |= labels[i];
   }
   for (int64_t i = 0; i < n && task.options.row_mask != nullptr; ++i) {
     if (IsMasked(task, first + i)) signs = labels[i] = kSkipRow;

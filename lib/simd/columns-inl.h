@@ -1,5 +1,5 @@
-// Rows that lie side by side, their classes apart (images: N,C,H,W; class-major matrices): lane = row. Four classes
-// after four are exponentiated for all rows of the tile, added to the rows' sums, and kept in the stage,
+// Rows that lie side by side, their classes apart (images: N,C,H,W; class-major matrices): lane = row. Four (AVX-512:
+// eight) classes after four are exponentiated for all rows of the tile, added to the rows' sums, and kept in the stage,
 // [classes][rows], if there is one; the gradient goes the same way back. Runs of a class are read as a whole: its lines
 // and those of other classes often compete for the same places in the cache. Four classes are added before they are
 // widened, as (0 + 1) + (2 + 3), then f64: the order of a row's sum does not depend on the width of a vector.

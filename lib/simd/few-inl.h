@@ -188,7 +188,7 @@ class FewTile {
       const auto trails = hn::Gt(gap, hn::Zero(d));
       log = hn::IfThenElse(trails, hn::Add(gap, hn::Add(log, gap_low)), log);
     }
-    for (int i = 0; i < hn::VectorsOf(d); ++i) StoreWidened(hn::VectorOf(log, i), loss + r + i * kFewRows);
+    for (int i = 0; i < hn::VectorCount(d); ++i) StoreWidened(hn::VectorOf(log, i), loss + r + i * kFewRows);
     leads.StoreLosses(r, loss);
     if (kept_ == nullptr) return;
     const auto more = hn::Max(one, q.high);

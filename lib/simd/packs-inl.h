@@ -217,12 +217,12 @@ HWY_INLINE Pack<D, kCount> IfThenElse(const PackMask<D, kCount>& mask, const Pac
 }
 
 template <class D>
-constexpr int VectorsOf(D) {
+constexpr int VectorCount(D) {
   return 1;
 }
 
 template <class D, int kCount>
-constexpr int VectorsOf(PackTag<D, kCount>) {
+constexpr int VectorCount(PackTag<D, kCount>) {
   return kCount;
 }
 

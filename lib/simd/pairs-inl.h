@@ -23,6 +23,7 @@ namespace HWY_NAMESPACE {
 // Rows that take every step together.
 constexpr int kPairVectors = HWY_CAP_GE512 ? 2 : 1;
 constexpr int64_t kPairRows = kPairVectors * LanesOf<float>();
+static_assert(kFewTogether % kPairRows == 0, "losses have room");
 
 template <class D>
 struct Pairs {
@@ -39,7 +40,7 @@ struct Pairs {
     is_wrong = hn::Gt(distance, hn::Zero(d));
   }
 
-  // Then nothing is infinite, NaN or subnormal.
+  // Then nothing is infinite or NaN, and no exponential subnormal.
   HWY_INLINE bool AreNear(D d) const { return hn::AllTrue(d, hn::Le(hn::Abs(distance), hn::Set(d, kSmallMagnitude))); }
 
   // What the label misses, 1 - p. Of rows that are near, or of any: the same bits.
@@ -122,8 +123,9 @@ class PairTile {
         whole_(0) {
     const bool are_adjacent = tile.stride == 2 && std::is_same_v<T, float>;
     if (tile.is_read && (AreColumns() || are_adjacent)) whole_ = tile.rows / kPairRows * kPairRows;
-    // Rows that are not read stay zeros.
+    // Rows that are not read, or do not exist, are zeros.
     if (!tile.is_read) std::fill(stage_, stage_ + 2 * kMostColumns, 0.0f);
+    for (int64_t r = tile.rows; r % kPairRows != 0; ++r) *At(r, 0) = *At(r, 1) = 0.0f;
     ForEachRun(tile, [&](int64_t begin, int64_t last, bool is_read) HWY_ATTR {
       const int64_t first = std::max(begin, whole_);
       const int64_t n = last - first;
