@@ -7,6 +7,7 @@
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <numeric>
@@ -82,6 +83,29 @@ TEST_P(Threads, EveryCountGivesTheSameBits) {
     });
   }
   EXPECT_GE(ThreadsOfProcess(), 16) << "the work was too small to use the threads";
+}
+
+// Losses of 2^60, 128 and 1.2e-14: a double that keeps what rounding lost still tells the order of their sum.
+TEST(ThreadsOfLongRows, TotalsThatShowTheOrderOfTheirSumAreTheSame) {
+  constexpr int64_t kRows = 17, kClasses = 40000;
+  std::vector<double> x(kRows * kClasses, -1e6);
+  const std::vector<int64_t> labels(kRows, 0);
+  for (int64_t r = 0; r < kRows; ++r) {
+    double* const row = x.data() + r * kClasses;
+    row[0] = 0;
+    row[kClasses - 1] = r == 0 ? 0x1p60 : r == 1 ? 128 : -32;
+  }
+  const xent_logits logits = xent_logits_rows(x.data(), XENT_F64, kRows, kClasses);
+  const xent_targets targets = xent_targets_labels(labels.data(), XENT_I64);
+  xent_softmax_options options = xent_softmax_options_default();
+  double sums[16];
+  for (int threads = 1; threads <= 16; ++threads) {
+    xent_softmax_outputs outputs = xent_softmax_outputs_none();
+    outputs.sum = &sums[threads - 1];
+    options.num_threads = threads;
+    ASSERT_EQ(xent_softmax_cross_entropy(&logits, &targets, &options, &outputs), XENT_OK) << xent_last_error();
+    EXPECT_EQ(std::memcmp(sums, &sums[threads - 1], sizeof(double)), 0) << threads << " threads: " << sums[threads - 1];
+  }
 }
 
 TEST(ThreadDefault, ChangesNoBit) {

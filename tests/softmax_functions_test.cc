@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -196,6 +197,140 @@ TEST(SoftmaxFunctions, GradientsAreWithinTheirBoundsInEveryLayout) {
   });
 }
 
+// Rows of every kind, and upstream gradients of every size.
+std::vector<float> UnusualRows(int64_t classes, std::vector<float>* upstream) {
+  constexpr int64_t kRows = 10;
+  std::vector<float> x(static_cast<size_t>(kRows * classes));
+  upstream->resize(x.size());
+  Random random(static_cast<uint64_t>(classes));
+  for (int64_t r = 0; r < kRows; ++r) {
+    const double spread[] = {1, 30, 1, 1, 1, 1, 1, 1e36, 1, 1};
+    const double slope[] = {1, 1, 0, 1e35, 1, 1, 3e38, 1, 1e-15, 1e-42};
+    for (int64_t j = 0; j < classes; ++j) {
+      const size_t at = static_cast<size_t>(r * classes + j);
+      x[at] = static_cast<float>(spread[r] * random.Normal());
+      (*upstream)[at] = static_cast<float>(slope[r] * (random.Uniform(r == 9 ? 0.1 : -0.4, 0.6)));
+    }
+    float& one = x[static_cast<size_t>(r * classes + classes / 2)];
+    if (r == 2) one = 60;                                       // leads
+    if (r == 3) one = std::numeric_limits<float>::quiet_NaN();  // and nothing else
+    if (r == 4) one = static_cast<float>(kInf);
+    if (r == 5) std::fill_n(x.begin() + r * classes, classes, static_cast<float>(-kInf));
+    if (r == 6) one = static_cast<float>(-kInf);
+    if (r == 8) one = 3e38f;
+    if (r == 8 && classes > 1) x[static_cast<size_t>(r * classes)] = -3e38f;
+    if (r == 9) one = std::log(static_cast<float>(classes));  // p near 1/2
+  }
+  return x;
+}
+
+using RowFunction = std::function<void(const xent_logits& x, const float* g, int threads, float* y)>;
+
+std::vector<RowFunction> FunctionsOfRows(double scale) {
+  const auto options_of = [scale](int threads) {
+    xent_softmax_options options = xent_softmax_options_default();
+    options.num_threads = threads;
+    options.scale = scale;
+    return options;
+  };
+  return {[=](const xent_logits& x, const float*, int threads, float* y) {
+            const xent_softmax_options options = options_of(threads);
+            ASSERT_EQ(xent_log_softmax(&x, &options, y), XENT_OK) << xent_last_error();
+          },
+          [=](const xent_logits& x, const float* g, int threads, float* y) {
+            const xent_softmax_options options = options_of(threads);
+            ASSERT_EQ(xent_softmax_backward(&x, &options, g, y), XENT_OK) << xent_last_error();
+          },
+          [=](const xent_logits& x, const float* g, int threads, float* y) {
+            const xent_softmax_options options = options_of(threads);
+            ASSERT_EQ(xent_log_softmax_backward(&x, &options, g, y), XENT_OK) << xent_last_error();
+          }};
+}
+
+TEST(SoftmaxFunctions, ARowHasTheSameBitsAloneAndForEveryThreadCount) {
+  ForEveryIsa([](const std::string&) {
+    for (const int64_t classes : {1, 2, 10, 64, 65, 700, 2048, 2049, 70000}) {
+      std::vector<float> g;
+      const std::vector<float> x = UnusualRows(classes, &g);
+      const int64_t rows = static_cast<int64_t>(x.size()) / classes;
+      for (const double scale : {1.0, 0.5}) {
+        for (const RowFunction& function : FunctionsOfRows(scale)) {
+          std::vector<float> whole(x.size()), other(x.size());
+          function(xent_logits_rows(x.data(), XENT_F32, rows, classes), g.data(), 1, whole.data());
+          for (const int threads : {2, 3, 16}) {
+            function(xent_logits_rows(x.data(), XENT_F32, rows, classes), g.data(), threads, other.data());
+            ASSERT_EQ(std::memcmp(whole.data(), other.data(), 4 * x.size()), 0) << classes << ", " << threads;
+          }
+          for (int64_t r = 0; r < rows; ++r) {
+            const size_t at = static_cast<size_t>(r * classes);
+            function(xent_logits_rows(x.data() + at, XENT_F32, 1, classes), g.data() + at, 3, other.data());
+            ASSERT_EQ(std::memcmp(whole.data() + at, other.data(), 4 * static_cast<size_t>(classes)), 0)
+                << classes << " classes, row " << r;
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(SoftmaxFunctions, UnusualRowsAreThoseOfF64) {
+  ForEveryIsa([](const std::string&) {
+    for (const int64_t classes : {1, 2, 10, 65, 700, 3000}) {
+      std::vector<float> g;
+      const std::vector<float> x = UnusualRows(classes, &g);
+      const int64_t rows = static_cast<int64_t>(x.size()) / classes;
+      const std::vector<double> x64(x.begin(), x.end()), g64(g.begin(), g.end());
+      for (const double scale : {1.0, 0.25, 3.0}) {
+        xent_softmax_options options = xent_softmax_options_default();
+        options.scale = scale;
+        const xent_logits single = xent_logits_rows(x.data(), XENT_F32, rows, classes);
+        const xent_logits twice = xent_logits_rows(x64.data(), XENT_F64, rows, classes);
+        std::vector<float> y(x.size()), p(x.size()), of_p(x.size()), of_log(x.size());
+        std::vector<double> y64(x.size()), of_p64(x.size()), of_log64(x.size());
+        ASSERT_EQ(xent_log_softmax(&single, &options, y.data()), XENT_OK);
+        ASSERT_EQ(xent_log_softmax(&twice, &options, y64.data()), XENT_OK);
+        ASSERT_EQ(xent_softmax(&single, &options, p.data()), XENT_OK);
+        // The gradients' arguments are the same numbers.
+        const std::vector<double> p64(p.begin(), p.end()), log64(y.begin(), y.end());
+        const xent_logits of[] = {xent_logits_rows(p.data(), XENT_F32, rows, classes),
+                                  xent_logits_rows(p64.data(), XENT_F64, rows, classes),
+                                  xent_logits_rows(y.data(), XENT_F32, rows, classes),
+                                  xent_logits_rows(log64.data(), XENT_F64, rows, classes)};
+        ASSERT_EQ(xent_softmax_backward(&of[0], &options, g.data(), of_p.data()), XENT_OK);
+        ASSERT_EQ(xent_softmax_backward(&of[1], &options, g64.data(), of_p64.data()), XENT_OK);
+        ASSERT_EQ(xent_log_softmax_backward(&of[2], &options, g.data(), of_log.data()), XENT_OK);
+        ASSERT_EQ(xent_log_softmax_backward(&of[3], &options, g64.data(), of_log64.data()), XENT_OK);
+        for (int64_t r = 0; r < rows; ++r) {
+          long double sum = 0, dot = 0;
+          for (int64_t j = 0; j < classes; ++j) {
+            const size_t at = static_cast<size_t>(r * classes + j);
+            sum += std::fabs(g64[at]);
+            dot += std::fabs(p64[at] * g64[at]);
+          }
+          for (int64_t j = 0; j < classes; ++j) {
+            const size_t at = static_cast<size_t>(r * classes + j);
+            const auto near = [&](float found, double exact, long double size) {
+              if (std::isnan(exact)) {
+                ASSERT_TRUE(std::isnan(found));
+              } else if (std::isinf(static_cast<float>(exact))) {
+                ASSERT_EQ(found, static_cast<float>(exact));
+              } else {
+                ExpectNear(found, exact, size, 4, XENT_F32, XENT_F32);
+              }
+            };
+            SCOPED_TRACE(testing::Message() << classes << " classes, scale " << scale << ", row " << r << ", " << j);
+            near(y[at], y64[at], std::fabs(y64[at]));
+            near(of_p[at], of_p64[at], scale * p64[at] * (std::fabs(g64[at]) + dot));
+            near(of_log[at], of_log64[at],
+                 scale * (std::fabs(g64[at]) + std::exp(static_cast<long double>(log64[at])) * sum));
+            if (testing::Test::HasFailure()) return;
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST(SoftmaxFunctions, TokensHaveTheLogProbabilitiesOfTheirClasses) {
   ForEveryLayout([](const Rows& rows) {
     const xent_dtype row_type = RowType(rows.dtype);
@@ -221,12 +356,18 @@ TEST(SoftmaxFunctions, TokensHaveTheLogProbabilitiesOfTheirClasses) {
           if (testing::Test::HasFailure()) return;
         }
       }
-      // A single token without entropy has a way of its own.
-      ASSERT_EQ(xent_token_logprob(&rows.view, tokens.data(), XENT_I32, 1, &options, log_p.data(), nullptr), XENT_OK);
-      for (int64_t r = 0; r < rows.rows; ++r) {
-        const int32_t token = tokens[static_cast<size_t>(r)];
-        const long double value = token < 0 ? 0 : ExactOf(rows, r, options).log_p[static_cast<size_t>(token)];
-        ExpectNear(Element(log_p.data(), row_type, r), value, value, Units(rows, options, 4, 6), row_type, row_type);
+      // A single token has a way of its own.
+      for (void* const wanted : {static_cast<void*>(nullptr), static_cast<void*>(entropy.data())}) {
+        ASSERT_EQ(xent_token_logprob(&rows.view, tokens.data(), XENT_I32, 1, &options, log_p.data(), wanted), XENT_OK);
+        for (int64_t r = 0; r < rows.rows; ++r) {
+          const int32_t token = tokens[static_cast<size_t>(r)];
+          const Exact exact = ExactOf(rows, r, options);
+          const long double value = token < 0 ? 0 : exact.log_p[static_cast<size_t>(token)];
+          const long double of_row = token < 0 ? 0 : exact.entropy;
+          ExpectNear(Element(log_p.data(), row_type, r), value, value, Units(rows, options, 4, 6), row_type, row_type);
+          if (wanted == nullptr) continue;
+          ExpectNear(Element(wanted, row_type, r), of_row, of_row, Units(rows, options, 4, 6), row_type, row_type);
+        }
       }
     }
   });
