@@ -66,8 +66,8 @@ class Information {
         kernels_(InformationKernelsFor(isa_slot_)),
         sums_(TermKernelsFor(isa_slot_)),
         measures_(MeasureKernelsFor(isa_slot_, task.p.logits.dtype)),
-        entropies_(task.p, isa_slot_),
-        q_entropies_(task.has_q ? task.q : task.p, isa_slot_),
+        entropies_(task.p, isa_slot_, !task.has_q),
+        q_entropies_(task.has_q ? task.q : task.p, isa_slot_, false),
         is_short_(AreShort(task)),
         has_entropies_(task.measure == Measure::kEntropy && task.options.p_given == XENT_LOGITS &&
                        HasRowEntropies(task.p)),

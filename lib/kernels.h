@@ -208,6 +208,8 @@ struct SoftmaxKernels {
   void (*sum_targets)(const Tile& tile, const TargetRows& targets, TargetSums* sums);
   // Of each row that is read, of kChunk classes at most. Of f32 lanes.
   void (*sum_entropies)(const Tile& tile, EntropySums* sums);
+  // The same, but for the gaps, which mean nothing then.
+  void (*sum_others)(const Tile& tile, EntropySums* sums);
   // The first largest logit of each row that is read; -1 where there is NaN or +inf. Not of columns.
   void (*find_largest)(const Tile& tile, int64_t* classes);
   // Logits of the labels, widened; 0 for rows that are not read.

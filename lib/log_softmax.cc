@@ -20,7 +20,7 @@ class LogRows {
       : task_(task),
         kernels_(SoftmaxKernelsFor(isa_slot, task.logits.dtype)),
         functions_(RowFunctionKernelsFor(isa_slot, task.logits.dtype)),
-        entropies_(task, isa_slot),
+        entropies_(task, isa_slot, false),
         stream_(task.gradient.data != task.logits.data &&
                 GoesPastCache(task.logits.rows * task.logits.classes * task.logits.ElementBytes())) {}
 

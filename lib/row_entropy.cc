@@ -30,8 +30,11 @@ bool HasRowEntropies(const SoftmaxTask& task) {
          (task.options.scale == 1.0 || IsScaledEarly(task));
 }
 
-RowEntropies::RowEntropies(const SoftmaxTask& task, int isa_slot)
-    : task_(task), kernels_(SoftmaxKernelsFor(isa_slot, task.logits.dtype)), math_(MathKernelsFor(isa_slot)) {}
+RowEntropies::RowEntropies(const SoftmaxTask& task, int isa_slot, bool wants_entropies)
+    : task_(task),
+      kernels_(SoftmaxKernelsFor(isa_slot, task.logits.dtype)),
+      math_(MathKernelsFor(isa_slot)),
+      sum_(wants_entropies ? kernels_.sum_entropies : kernels_.sum_others) {}
 
 // `count` rows, kTileRows at most, of kChunk classes at most.
 void RowEntropies::FindParts(const char* logits, int64_t stride, int64_t count, int64_t classes, const int64_t* read,
@@ -40,8 +43,7 @@ void RowEntropies::FindParts(const char* logits, int64_t stride, int64_t count, 
   EntropySums sums[kTileRows];
   double distance[kTileRows] = {}, mantissa[kTileRows], exponent[kTileRows];
   const double scale = task_.options.scale;
-  kernels_.sum_entropies(Tile{logits, stride, 1, count, classes, read, nullptr, nullptr, false, false, scale, nullptr},
-                         sums);
+  sum_(Tile{logits, stride, 1, count, classes, read, nullptr, nullptr, false, false, scale, nullptr}, sums);
   bool is_scaled = false;
   for (int64_t r = 0; r < count; ++r) {
     if (read[r] == kSkipRow) sums[r] = EntropySums{-kInfinity, 0.0, 0.0, 0.0, 0};

@@ -25,13 +25,14 @@ bool HasRowEntropies(const SoftmaxTask& task);
 
 class RowEntropies {
  public:
-  RowEntropies(const SoftmaxTask& task, int isa_slot);
+  // wants_entropies: else only the distances of the largest logits from lse are found.
+  RowEntropies(const SoftmaxTask& task, int isa_slot, bool wants_entropies);
 
   // What rows [first, first + count) are made of, kTileRows at most, that are read; of others nothing. The parts of
   // long rows are shared among the team. False: the caller's runner failed.
   bool FindStates(const Team& team, int64_t first, int64_t count, const int64_t* read, EntropyState* states) const;
 
-  // lse - top and the entropy of each; NaN where a row has none.
+  // lse - top and the entropy of each, if it is wanted; NaN where a row has none.
   void Finish(int64_t first, int64_t count, const int64_t* read, const EntropyState* states, double* gap,
               double* entropy) const;
 
@@ -45,6 +46,7 @@ class RowEntropies {
   const SoftmaxTask& task_;
   const SoftmaxKernels& kernels_;
   const MathKernels& math_;
+  void (*const sum_)(const Tile& tile, EntropySums* sums);
 };
 
 }  // namespace xent

@@ -13,7 +13,7 @@ namespace xent {
 
 // Of rows with nothing else about them. Not inline, as the next.
 __attribute__((noinline)) void Softmax::WriteEntropies(int64_t first, int64_t count, const int64_t* labels) const {
-  const RowEntropies entropies(task_, isa_slot_);
+  const RowEntropies entropies(task_, isa_slot_, true);
   EntropyState states[kTileRows];
   double gap[kTileRows], entropy[kTileRows];
   for (int64_t begin = 0; begin < count; begin += kTileRows) {
@@ -26,7 +26,7 @@ __attribute__((noinline)) void Softmax::WriteEntropies(int64_t first, int64_t co
 
 // Not inline: calls without entropies need no such stack.
 __attribute__((noinline)) bool Softmax::FindEntropies(const Team& team, Rows* rows) const {
-  const RowEntropies entropies(task_, isa_slot_);
+  const RowEntropies entropies(task_, isa_slot_, true);
   EntropyState states[kTileRows];
   if (!entropies.FindStates(team, rows->first, rows->count, rows->read, states)) return false;
   entropies.Finish(rows->first, rows->count, rows->read, states, rows->top_gap, rows->entropy);

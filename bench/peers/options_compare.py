@@ -44,6 +44,10 @@ VARIANTS = {
 }
 
 
+# Functions of rows and what xent calls them: "loss + gradient" is the function and then its gradient.
+FUNCTIONS = {"softmax": torch.softmax, "log-softmax": torch.log_softmax}
+
+
 class Case:
     """One shape, [N, C] or [N, C, H, W], in buffers that both share."""
 
@@ -85,6 +89,37 @@ class Case:
         references = [ctypes.byref(s) for s in (logits, targets, options, outputs)]
         return lambda: self.library.check(call(*references))
 
+    def logits(self, array):
+        rows, classes = self.x.shape
+        return xent.Logits(array.ctypes.data, 1, 0, rows, classes, 1, classes, 1, 1)
+
+    def xent_function(self, name, with_gradient):
+        """A function of rows, into self.result, and of self.upstream its gradient."""
+        self.result, self.upstream = np.zeros_like(self.x), self.w[None, :] * np.ones_like(self.x)
+        options = self.library.options(xent.TORCH, False)
+        options.num_threads, options.ignore_index = self.threads, -100
+        forward = getattr(self.library.library, f"xent_{name.replace('-', '_')}")
+        backward = getattr(self.library.library, f"xent_{name.replace('-', '_')}_backward")
+        x, y, of = (ctypes.byref(s) for s in (self.logits(self.x), self.logits(self.result), options))
+        addresses = [ctypes.c_void_p(a.ctypes.data) for a in (self.result, self.upstream, self.gradient)]
+
+        def run():
+            self.library.check(forward(x, of, addresses[0]))
+            if with_gradient:
+                self.library.check(backward(y, of, addresses[1], addresses[2]))
+        return run
+
+    def torch_function(self, name, with_gradient):
+        if not with_gradient:
+            return lambda: FUNCTIONS[name](self.tensors[0], 1)
+        leaf, upstream = self.tensors[0].clone().requires_grad_(), torch.from_numpy(self.upstream)
+
+        def run():
+            leaf.grad = None
+            FUNCTIONS[name](leaf, 1).backward(upstream)
+            return leaf.grad
+        return run
+
     def torch(self, function, with_gradient, dense):
         x, y = self.tensors
         d, w = (self.dense() if dense else None), torch.from_numpy(self.w)
@@ -106,7 +141,18 @@ def milliseconds(function):
     return 1e3 * (time.perf_counter() - begin)
 
 
-def compare(case, name, with_gradient, rounds):
+def functions(case, name, with_gradient):
+    """What both call for a function of rows."""
+    mine, theirs = case.xent_function(name, with_gradient), case.torch_function(name, with_gradient)
+    mine()
+    found = case.gradient if with_gradient else case.result
+    if not np.allclose(found, theirs().numpy(), rtol=1e-3, atol=1e-5):
+        raise SystemExit(f"{name}: xent and PyTorch differ")
+    return mine, theirs
+
+
+def losses(case, name, with_gradient):
+    """The same for a loss with options."""
     settings, function = VARIANTS[name]
     mine = case.xent(settings, with_gradient)
     theirs = case.torch(function, with_gradient, "dense" in settings)
@@ -114,6 +160,11 @@ def compare(case, name, with_gradient, rounds):
     other = float(theirs())
     if not abs(case.total.value - other) <= 1e-3 * abs(other):
         raise SystemExit(f"{name}: xent gives {case.total.value}, PyTorch {other}")
+    return mine, theirs
+
+
+def compare(case, name, with_gradient, rounds):
+    mine, theirs = (functions if name in FUNCTIONS else losses)(case, name, with_gradient)
     pairs = [(milliseconds(mine), milliseconds(theirs)) for _ in range(rounds)]
     ratios = sorted(b / a for a, b in pairs)
     quarter = len(ratios) // 4
@@ -125,7 +176,8 @@ def main():
     parser.add_argument("--library", required=True, help="libxent.so")
     parser.add_argument("--shapes", nargs="*", default=["512x32000", "1048576x10", "8x21x512x512", "1x150x512x512"],
                         help="ROWSxCLASSES, or IMAGESxCLASSESxHEIGHTxWIDTH (these: plain only)")
-    parser.add_argument("--variants", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="*", choices=[*VARIANTS, *FUNCTIONS],
+                        default=[*VARIANTS, *FUNCTIONS])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()

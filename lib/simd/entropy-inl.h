@@ -66,8 +66,8 @@ struct StagedGaps {
   C top;
 };
 
-// `stage` has room for n exponentials and the slack.
-template <class T, class Scaling>
+// `stage` has room for n exponentials and the slack. kGaps: D is wanted, not T alone.
+template <bool kGaps, class T, class Scaling>
 void SumEntropyOf(const T* x, int64_t n, const Scaling& scaling, Compute<T>* stage, Expected* expected,
                   EntropySums* sums) {
   using C = Compute<T>;
@@ -80,18 +80,20 @@ void SumEntropyOf(const T* x, int64_t n, const Scaling& scaling, Compute<T>* sta
   StepSum<C> terms;
   // Masked logits are 0 beside a plain one only.
   const bool is_plain =
-      top >= scaling.Masked() && FoldPlainOrMasked<true>(x, n, true, largest, scaling, stage, terms, expected);
+      top >= scaling.Masked() && FoldPlainOrMasked<kGaps>(x, n, true, largest, scaling, stage, terms, expected);
   if (is_plain) {
     state = StateOf<T, Scaling>(terms);
   } else {
     FoldCarefully(x, n, largest, scaling, stage, &state);
   }
-  stage[largest] = C(0);  // whatever it is beside the others
-  StagedGaps<C> gap = {stage, top};
-  SinglesSum gaps;
-  double low;
-  Fold<false>(x, n, -1, gap, gaps, static_cast<C*>(nullptr));
-  gaps.Finish(&sums->gaps, &low);
+  if constexpr (kGaps) {
+    stage[largest] = C(0);  // whatever it is beside the others
+    StagedGaps<C> gap = {stage, top};
+    SinglesSum gaps;
+    double low;
+    Fold<false>(x, n, -1, gap, gaps, static_cast<C*>(nullptr));
+    gaps.Finish(&sums->gaps, &low);
+  }
   sums->others = state.sum + state.low;
   sums->anchor = state.anchor;
   sums->exponent = state.exponent;
@@ -138,7 +140,7 @@ struct EntropyRows {
 };
 
 // The sums of a vector of rows; four classes are added in f32.
-template <class Scaling>
+template <bool kGaps, class Scaling>
 HWY_INLINE void SumEntropyOfLanes(const EntropyRows& rows, const Scaling& scaling, double* others, double* gaps) {
   const FewTag d;
   constexpr int kPack = HWY_CAP_GE512 ? 4 : 2;
@@ -161,26 +163,26 @@ HWY_INLINE void SumEntropyOfLanes(const EntropyRows& rows, const Scaling& scalin
         const auto is_kept = hn::Ge(distance.at[i], least);
         const auto is_top = hn::Eq(distance.at[i], hn::Zero(d));
         e[first + i] = hn::IfThenElseZero(hn::AndNot(is_top, is_kept), powers.at[i]);
-        gap[first + i] = hn::IfThenElseZero(is_kept, hn::Mul(powers.at[i], distance.at[i]));
+        if constexpr (kGaps) gap[first + i] = hn::IfThenElseZero(is_kept, hn::Mul(powers.at[i], distance.at[i]));
         ties = hn::Add(ties, hn::IfThenElseZero(is_top, hn::Set(d, 1.0f)));
       }
     }
     others_sum.Add(hn::Add(hn::Add(e[0], e[1]), hn::Add(e[2], e[3])));
-    gaps_sum.Add(hn::Add(hn::Add(gap[0], gap[1]), hn::Add(gap[2], gap[3])));
+    if constexpr (kGaps) gaps_sum.Add(hn::Add(hn::Add(gap[0], gap[1]), hn::Add(gap[2], gap[3])));
   }
   others_sum.Add(hn::Max(hn::Sub(ties, hn::Set(d, 1.0f)), hn::Zero(d)));
   others_sum.Store(others, nullptr);
   gaps_sum.Store(gaps, nullptr);
 }
 
-template <class T, class Scaling>
+template <bool kGaps, class T, class Scaling>
 HWY_INLINE void SumEntropiesOfLanes(const Tile& tile, const Scaling& scaling, EntropySums* sums) {
   const FewTag d;
   for (int64_t first = 0; first < tile.rows; first += kFewRows) {
     const EntropyRows rows(tile, first, static_cast<const T*>(tile.logits) + first * tile.stride);
     double others[kFewRows], gaps[kFewRows];
     alignas(64) float top[kFewRows];
-    SumEntropyOfLanes(rows, scaling, others, gaps);
+    SumEntropyOfLanes<kGaps>(rows, scaling, others, gaps);
     hn::Store(hn::IfThenElse(rows.are_numbers, rows.top, hn::Set(d, CanonicalNaN<float>())), d, top);
     for (int64_t i = 0; i < std::min(kFewRows, tile.rows - first); ++i) {
       const double anchor = std::isfinite(top[i]) ? scaling.Exponent(top[i]) : 0.0;
@@ -192,19 +194,19 @@ HWY_INLINE void SumEntropiesOfLanes(const Tile& tile, const Scaling& scaling, En
 
 #endif  // XENT_HAS_FEW_ROWS
 
-template <class T>
+template <class T, bool kGaps>
 void SumEntropies(const Tile& tile, EntropySums* sums) {
   if constexpr (sizeof(Compute<T>) == sizeof(float)) {
     alignas(64) float stage[kChunk + kStageSlack / sizeof(float)];
     Expected expected = Expected::kPlain;
     WithScale<T, false>(tile.scale, [&](const auto& scaling) {
 #if XENT_HAS_FEW_ROWS
-      if (tile.classes <= kLaneClasses) return SumEntropiesOfLanes<T>(tile, scaling, sums);
+      if (tile.classes <= kLaneClasses) return SumEntropiesOfLanes<kGaps, T>(tile, scaling, sums);
 #endif
       for (int64_t r = 0; r < tile.rows; ++r) {
         if (tile.labels[r] == kSkipRow) continue;
-        SumEntropyOf(static_cast<const T*>(tile.logits) + r * tile.stride, tile.classes, scaling, stage, &expected,
-                     &sums[r]);
+        SumEntropyOf<kGaps>(static_cast<const T*>(tile.logits) + r * tile.stride, tile.classes, scaling, stage,
+                            &expected, &sums[r]);
       }
     });
   }

@@ -149,9 +149,24 @@ constexpr auto ShortRowsOf() {
 
 template <class T>
 constexpr SoftmaxKernels KernelsOf() {
-  return {kKnowsScale<T>,   kShortRows<T>,        StageRows<T>,  WriteStaged<T>, StagePlain<T>,     WritePlain<T>,
-          ShortRowsOf<T>(), FoldSlice<T>,         BeginWrite<T>, FinishWrite<T>, SumDifferences<T>, SumTargets<T>,
-          SumEntropies<T>,  FindLargestOfRows<T>, Gather<T>,     Widen<T>,       Narrow<T>};
+  return {kKnowsScale<T>,
+          kShortRows<T>,
+          StageRows<T>,
+          WriteStaged<T>,
+          StagePlain<T>,
+          WritePlain<T>,
+          ShortRowsOf<T>(),
+          FoldSlice<T>,
+          BeginWrite<T>,
+          FinishWrite<T>,
+          SumDifferences<T>,
+          SumTargets<T>,
+          SumEntropies<T, true>,
+          SumEntropies<T, false>,
+          FindLargestOfRows<T>,
+          Gather<T>,
+          Widen<T>,
+          Narrow<T>};
 }
 
 const SoftmaxKernels& ChooseKernels(Dtype dtype) {
