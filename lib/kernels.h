@@ -430,8 +430,9 @@ struct LogRow {
 struct RowFunctionKernels {
   void (*write_logs)(const LogRow& row, const void* x, int64_t n, void* out, bool stream);
   void (*write_constant)(float value, int64_t n, void* out);
-  // scale y_j (g_j - sum_i y_i g_i), and scale (g_j - e^(y_j) sum_i g_i). 1/16 <= scale <= 16. False: a sum is none
-  // that f32 suffices for, or a y no logarithm of a probability, and nothing was written.
+  // scale y_j (g_j - sum_i y_i g_i), and scale (g_j - e^(y_j) sum_i g_i). 1/16 <= scale <= 1: larger ones would show
+  // what products below 2^-126 lose. False: a sum is none that f32 suffices for, or a y no logarithm of a probability,
+  // and nothing was written.
   bool (*softmax_backward)(const void* y, const void* g, double scale, int64_t n, void* out, bool stream);
   bool (*log_softmax_backward)(const void* y, const void* g, double scale, int64_t n, void* out, bool stream);
 };

@@ -5,6 +5,8 @@
 #include "lib/softmax_backward.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "lib/cache.h"
 #include "lib/isa.h"
@@ -14,6 +16,8 @@
 
 namespace xent {
 namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 class Backward {
  public:
@@ -28,7 +32,7 @@ class Backward {
         is_short_(task.logits.HasPlainRows() && upstream.logits.HasPlainRows() && task.gradient.HasPlainRows() &&
                   !task.logits.IsDouble() && upstream.logits.dtype == task.logits.dtype &&
                   task.gradient.dtype == task.logits.dtype && task.options.scale >= 0x1p-4 &&
-                  task.options.scale <= 0x1p4),
+                  task.options.scale <= 1.0),
         stream_(is_short_ && task.gradient.data != task.logits.data && task.gradient.data != upstream.logits.data &&
                 GoesPastCache(task.logits.rows * task.logits.classes * task.logits.ElementBytes())) {}
 
@@ -71,6 +75,8 @@ class Backward {
         if (IsLog()) exp_(y->z, y->classes, y->z, false);
         terms_.combine(terms, y->z, g->z, IsLog() ? g->z : nullptr, nullptr, y->classes, y->z);
       }
+      // Whatever the sign of a NaN that came in.
+      for (int64_t j = 0; j < y->classes; ++j) y->z[j] = std::isnan(y->z[j]) ? kNaN : y->z[j];
       results_.Store(*rows, *y, y->z);
     }
   }

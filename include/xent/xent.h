@@ -591,7 +591,8 @@ XENT_API xent_status xent_logsumexp(const xent_logits* logits, const xent_softma
 
 /* p_j = exp(z_j - lse), within 4 (f32) or 8 (f64) ULP each; and log p_j = z_j - lse, within 4 (f32) or 6 (f64), of the
  * likeliest class too. bf16 and f16 are rounded once, from f32. xent_softmax is as fast as the gradient of a plain
- * cross-entropy; xent_log_softmax is computed in f64 and takes several times as long in this version.
+ * cross-entropy. Of f64 logits, of other layouts than rows of adjacent classes, with a softcap and with
+ * XENT_MASKED_ROW_ZERO, xent_log_softmax is computed in f64 and takes several times as long in this version.
  * Reads: logits. Writes: a matrix with their dtype and strides.
  * Aliases: it may be exactly logits.data. Threads: up to num_threads, or the caller's runner.
  * Errors: as xent_logsumexp. Since: 0.1 */
@@ -603,8 +604,9 @@ XENT_API xent_status xent_log_softmax(const xent_logits* logits, const xent_soft
  *   xent_logsumexp_backward:    g_r p_j, from the logits; g has one number per row
  *   xent_softmax_backward:      scale p_j (g_j - sum_i p_i g_i), from the probabilities
  *   xent_log_softmax_backward:  scale (g_j - p_j sum_i g_i), from the log-probabilities
- * The errors of the last two are those of p, of the magnitudes of their terms. The first knows softcap, these do not:
- * its slope is not in their arguments.
+ * The last two err by 4 (f32) or 8 (f64) ULP at most of scale p_j (|g_j| + sum_i |p_i g_i|), and of
+ * scale (|g_j| + p_j |sum_i g_i|). The first knows softcap, these do not: its slope is not in their arguments. A scale
+ * above 1, or below 1/16, is computed in f64.
  * Reads: the first argument and upstream, which has its dtype and strides (one per row: as lse). Writes: gradient, with
  *   the dtype and strides of the first argument.
  * Aliases: gradient may be exactly the first argument's memory, or the matrix upstream's.
@@ -618,7 +620,8 @@ XENT_API xent_status xent_log_softmax_backward(const xent_logits* log_probabilit
                                                void* gradient);
 
 /* log p of some classes of each row: of the tokens that a text has, or that a policy has chosen. tokens and
- * log_probabilities are [outer * inner, per_row]; a token equal to ignore_index gives 0. entropy: of each row, or NULL.
+ * log_probabilities are [outer * inner, per_row]; a token equal to ignore_index gives 0. entropy: of each row, or NULL;
+ * 0 of rows whose tokens are all ignored.
  * Reads: logits, tokens. Writes: log_probabilities and entropy, of the type of lse.
  * Aliases: none. Threads: up to num_threads, or the caller's runner.
  * Errors: as xent_logsumexp; XENT_INVALID_LABEL (options.invalid_label: or NaN). Since: 0.1 */

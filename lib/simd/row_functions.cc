@@ -55,7 +55,7 @@ void WriteConstant(float value, int64_t n, void* out) {
   Map(to, n, OneValue{value}, to);
 }
 
-// Beyond, sums of floats may have lost digits or have overflown.
+// Below, products may have lost digits to numbers that are subnormal; beyond, floats may overflow.
 constexpr double kLeastSum = 0x1p-60;
 constexpr double kMostSum = 0x1p100;
 
@@ -74,7 +74,7 @@ struct WeighedUpstream {
   int64_t n;
 };
 
-// scale y (g - sum).
+// scale y (g - sum). In f64, too, a negative y counts as 0.
 template <class T>
 struct SoftmaxSlope {
   template <class>
@@ -83,7 +83,7 @@ struct SoftmaxSlope {
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> y, int64_t i) const {
     const auto distance = hn::Sub(LoadUpTo(d, g + i, n - i), hn::Set(d, sum));
-    return hn::Mul(hn::Mul(y, distance), hn::Set(d, scale));
+    return hn::Mul(hn::Mul(hn::Max(y, hn::Zero(d)), distance), hn::Set(d, scale));
   }
 
   const T* g;
@@ -97,7 +97,7 @@ bool SoftmaxBackwardRow(const void* results, const void* upstream, double scale,
   const T* const y = static_cast<const T*>(results);
   const T* const g = static_cast<const T*>(upstream);
   WeighedUpstream<T> weighed = {g, n};
-  SinglesSum terms;
+  WidenedSum terms;
   double sum, low;
   Fold<false>(y, n, -1, weighed, terms, static_cast<float*>(nullptr));
   terms.Finish(&sum, &low);
@@ -150,7 +150,7 @@ bool LogSoftmaxBackwardRow(const void* results, const void* upstream, double sca
   const T* const y = static_cast<const T*>(results);
   const T* const g = static_cast<const T*>(upstream);
   UpstreamOfLogs<T> of_logs = {g, n};
-  SinglesSum terms;
+  WidenedSum terms;  // what cancels must not have been rounded
   double sum, low;
   Fold<false>(y, n, -1, of_logs, terms, static_cast<float*>(nullptr));
   terms.Finish(&sum, &low);
