@@ -70,6 +70,8 @@ struct WeighedUpstream {
     return hn::Mul(y, LoadUpTo(d, g + i, n - i));
   }
 
+  static bool Suffices(double sum) { return std::fabs(sum) > kLeastSum && std::fabs(sum) < kMostSum; }
+
   const T* g;
   int64_t n;
 };
@@ -92,21 +94,6 @@ struct SoftmaxSlope {
   float scale;
 };
 
-template <class T>
-bool SoftmaxBackwardRow(const void* results, const void* upstream, double scale, int64_t n, void* out, bool stream) {
-  const T* const y = static_cast<const T*>(results);
-  const T* const g = static_cast<const T*>(upstream);
-  WeighedUpstream<T> weighed = {g, n};
-  WidenedSum terms;
-  double sum, low;
-  Fold<false>(y, n, -1, weighed, terms, static_cast<float*>(nullptr));
-  terms.Finish(&sum, &low);
-  if (!(std::fabs(sum) > kLeastSum && std::fabs(sum) < kMostSum)) return false;
-  const SoftmaxSlope<T> slope = {g, n, static_cast<float>(sum), static_cast<float>(scale)};
-  MapOut(y, n, slope, static_cast<T*>(out), stream);
-  return true;
-}
-
 // g_i, and whether every y is a logarithm of a probability, or nearly.
 template <class T>
 struct UpstreamOfLogs {
@@ -118,6 +105,8 @@ struct UpstreamOfLogs {
     are_logs &= hn::AllTrue(d, hn::Le(y, hn::Set(d, 1.0f)));
     return LoadUpTo(d, g + i, n - i);
   }
+
+  bool Suffices(double sum) const { return are_logs && std::fabs(sum) < kMostSum; }
 
   const T* g;
   int64_t n;
@@ -145,24 +134,26 @@ struct LogSoftmaxSlope {
   float scale;
 };
 
-template <class T>
-bool LogSoftmaxBackwardRow(const void* results, const void* upstream, double scale, int64_t n, void* out, bool stream) {
+// The sum of the terms, in f64, for what cancels must not have been rounded; and the slopes that it makes.
+template <class T, class Terms, class Slope>
+bool WriteBackward(const void* results, const void* upstream, double scale, int64_t n, void* out, bool stream) {
   const T* const y = static_cast<const T*>(results);
   const T* const g = static_cast<const T*>(upstream);
-  UpstreamOfLogs<T> of_logs = {g, n};
-  WidenedSum terms;  // what cancels must not have been rounded
+  Terms terms = {g, n};
+  WidenedSum sums;
   double sum, low;
-  Fold<false>(y, n, -1, of_logs, terms, static_cast<float*>(nullptr));
-  terms.Finish(&sum, &low);
-  if (!of_logs.are_logs || !(std::fabs(sum) < kMostSum)) return false;
-  const LogSoftmaxSlope<T> slope = {g, n, static_cast<float>(sum), static_cast<float>(scale)};
+  Fold<false>(y, n, -1, terms, sums, static_cast<float*>(nullptr));
+  sums.Finish(&sum, &low);
+  if (!terms.Suffices(sum)) return false;
+  const Slope slope = {g, n, static_cast<float>(sum), static_cast<float>(scale)};
   MapOut(y, n, slope, static_cast<T*>(out), stream);
   return true;
 }
 
 template <class T>
 constexpr RowFunctionKernels RowFunctionsOf() {
-  return {WriteLogProbabilities<T>, WriteConstant<T>, SoftmaxBackwardRow<T>, LogSoftmaxBackwardRow<T>};
+  return {WriteLogProbabilities<T>, WriteConstant<T>, WriteBackward<T, WeighedUpstream<T>, SoftmaxSlope<T>>,
+          WriteBackward<T, UpstreamOfLogs<T>, LogSoftmaxSlope<T>>};
 }
 
 const RowFunctionKernels& ChooseRowFunctions(Dtype dtype) {
