@@ -17,7 +17,7 @@ constexpr int64_t kMaxLots = 128;
 // runner failed.
 template <class Range, class Totals>
 bool RunLots(const Team& team, int64_t tiles, const Range& range, Totals* totals, int64_t least = 1) {
-  const int64_t lots = std::min(std::max<int64_t>(tiles / least, 1), kMaxLots);
+  const int64_t lots = tiles <= least ? 1 : std::min(tiles / least, kMaxLots);  // a division would be felt
   // Only as many as there are: a small call is over before all of them were set.
   alignas(Totals) char memory[kMaxLots * sizeof(Totals)];
   Totals* const parts = reinterpret_cast<Totals*>(memory);

@@ -144,8 +144,8 @@ bool Softmax::RunAll(Totals* totals) const {
     WriteRowsUntil(before.count, &before);
     kernels_.finish_write(&before.row);
   };
-  return RunLots(team_, units, range, totals,
-                 std::max<int64_t>(kLeastLot / (unit_rows_ * std::max<int64_t>(x.classes, 1)), 1));
+  const int64_t unit = unit_rows_ * std::max<int64_t>(x.classes, 1);
+  return RunLots(team_, units, range, totals, units == 1 || unit >= kLeastLot ? 1 : kLeastLot / unit);
 }
 
 // Rows of which some may be unusual. Not inline: most calls have none, and need no such stack.
