@@ -29,20 +29,16 @@ class Backward {
         results_(task, IsaChosen().slot),
         upstream_(upstream, IsaChosen().slot),
         upstream_rows_(upstream.logits),
-        is_short_(task.logits.HasPlainRows() && upstream.logits.HasPlainRows() && task.gradient.HasPlainRows() &&
-                  !task.logits.IsDouble() && upstream.logits.dtype == task.logits.dtype &&
-                  task.gradient.dtype == task.logits.dtype && task.options.scale >= 0x1p-4 &&
-                  task.options.scale <= 1.0),
-        stream_(is_short_ && task.gradient.data != task.logits.data && task.gradient.data != upstream.logits.data &&
+        short_row_(ShortRow(task, upstream.logits)),
+        stream_(short_row_ != nullptr && task.gradient.data != task.logits.data &&
+                task.gradient.data != upstream.logits.data &&
                 GoesPastCache(task.logits.rows * task.logits.classes * task.logits.ElementBytes())) {}
 
   // Of a row that is read. False: f32 does not suffice, and nothing was written.
   bool RunShortRow(int64_t row) const {
-    if (!is_short_) return false;
-    const RowFunctionKernels& functions = RowFunctionKernelsFor(IsaChosen().slot, task_.logits.dtype);
-    const auto kernel = IsLog() ? functions.log_softmax_backward : functions.softmax_backward;
-    return kernel(task_.logits.Row(row), upstream_rows_.Row(row), task_.options.scale, task_.logits.classes,
-                  const_cast<char*>(task_.gradient.Row(row)), stream_);
+    return short_row_ != nullptr &&
+           short_row_(task_.logits.Row(row), upstream_rows_.Row(row), task_.options.scale, task_.logits.classes,
+                      const_cast<char*>(task_.gradient.Row(row)), stream_);
   }
 
   // What went past the cache can be read by other threads then.
@@ -82,6 +78,19 @@ class Backward {
   }
 
  private:
+  using RowKernel = decltype(RowFunctionKernels::softmax_backward);
+
+  static RowKernel ShortRow(const SoftmaxTask& task, const Matrix& upstream) {
+    const Matrix& y = task.logits;
+    const bool are_rows = y.HasPlainRows() && upstream.HasPlainRows() && task.gradient.HasPlainRows();
+    const bool are_alike = upstream.dtype == y.dtype && task.gradient.dtype == y.dtype;
+    if (y.IsDouble() || !are_rows || !are_alike || task.options.scale < 0x1p-4 || task.options.scale > 1.0) {
+      return nullptr;
+    }
+    const RowFunctionKernels& kernels = RowFunctionKernelsFor(IsaChosen().slot, y.dtype);
+    return task.product == Product::kLogProbabilities ? kernels.log_softmax_backward : kernels.softmax_backward;
+  }
+
   bool IsLog() const { return task_.product == Product::kLogProbabilities; }
 
   void Load(const Rows& rows, int64_t begin, Piece* y, Piece* g) const {
@@ -97,7 +106,7 @@ class Backward {
   const WideRows results_;
   const WideRows upstream_;
   const Matrix& upstream_rows_;
-  const bool is_short_;
+  const RowKernel short_row_;  // null: f64
   const bool stream_;
 };
 
