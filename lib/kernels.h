@@ -192,8 +192,8 @@ struct SoftmaxKernels {
   // row is too unusual, invalid labels give NaN, and |slope| <= 1 joins when the lanes have been rounded; the stage has
   // 2 kMostColumns floats. More must be adjacent, 2^-60 < |slope| < 2^60; rows with something unusual are marked, their
   // losses are none, and then no gradient is written; false. Others may be left as they were marked. `loss` has room
-  // for a multiple of kFewTogether. The stage has room for
-  // twice the exponentials of the rows, up to a multiple of 16, if there is a gradient; else it is not used.
+  // for a multiple of kFewTogether. The stage has room for twice the exponentials of the rows, up to a multiple of 16,
+  // if there is a gradient; else it is not used.
   bool (*few_rows)(const Tile& tile, double slope, double* loss, const GradientTile* out, bool* is_unusual);
   // The states of a slice, kSliceStates at most, and how many they are. Writes some of what is pending meanwhile.
   int64_t (*fold_slice)(const Slice& slice, RowState* states, PendingWrite* pending);

@@ -591,8 +591,9 @@ XENT_API xent_status xent_logsumexp(const xent_logits* logits, const xent_softma
 
 /* p_j = exp(z_j - lse), within 4 (f32) or 8 (f64) ULP each; and log p_j = z_j - lse, within 4 (f32) or 6 (f64), of the
  * likeliest class too. bf16 and f16 are rounded once, from f32. xent_softmax is as fast as the gradient of a plain
- * cross-entropy. Of f64 logits, of other layouts than rows of adjacent classes, with a softcap and with
- * XENT_MASKED_ROW_ZERO, xent_log_softmax is computed in f64 and takes several times as long in this version.
+ * cross-entropy. Of f64 logits, of other layouts than rows of adjacent classes, with a softcap, with
+ * XENT_MASKED_ROW_ZERO and with a scale beyond 2^20 or 2^-20, xent_log_softmax is computed in f64 and takes several
+ * times as long in this version.
  * Reads: logits. Writes: a matrix with their dtype and strides.
  * Aliases: it may be exactly logits.data. Threads: up to num_threads, or the caller's runner.
  * Errors: as xent_logsumexp. Since: 0.1 */
