@@ -252,18 +252,19 @@ struct TermKernels {
   void (*cap)(const CapTerms& terms, int64_t n, double* z, double* slopes);
 };
 
-// Plain rows whose loss is lse - logit of their label, all with the same slope: what goes in, and what comes out.
-// Arrays are read and written up to a multiple of kRowLanes.
+// Plain rows whose loss is lse - logit of their label: what goes in, and what comes out. Arrays are read and written up
+// to a multiple of kRowLanes.
 struct PlainRows {
   int64_t count;
-  bool is_double;       // the lanes that made the sums
-  const double* sums;   // without the label
-  const double* logit;  // of the label
-  double slope;         // d(objective) / d(row loss)
-  double scale;         // d(the row's numbers) / d(logits)
-  double* gap;          // lse - logit, the loss
-  double* factor;       // of e^x in the gradient, scale slope / (S + e); null: no gradient
-  double* mark;         // the label's element, -scale (slope S / (S + e))
+  bool is_double;        // the lanes that made the sums
+  const double* sums;    // without the label
+  const double* logit;   // of the label
+  double slope;          // d(objective) / d(row loss)
+  const double* slopes;  // each row's, in place of it; null: all have the same
+  double scale;          // d(the row's numbers) / d(logits)
+  double* gap;           // lse - logit, the loss
+  double* factor;        // of e^x in the gradient, scale slope / (S + e); null: no gradient
+  double* mark;          // the label's element, -scale (slope S / (S + e))
 };
 
 // Sums of values of rows, and what rounding them lost: row r is added to sum r % kRowLanes.

@@ -34,13 +34,28 @@ struct PlainWork {
   double factor[kMostColumns];
   double mark[kMostColumns];
   bool is_unusual[kMostColumns];
+  // Where rows have their own: what their losses are multiplied by, that of their class first; and their slopes.
+  double class_weight[kMostColumns];
+  double weight[kMostColumns];
+  double slope[kMostColumns];
 };
 static_assert(kFewTileRows >= kPlainTileRows && kMostColumns >= kFewTileRows && kMostColumns % kRowLanes == 0 &&
                   kMostColumns % kFewTogether == 0,
               "the arrays suffice");
 
-// Losses of a tile of rows of few classes.
-constexpr int64_t kFewLossRoom = (kTileRows + kFewTogether - 1) / kFewTogether * kFewTogether;
+// Rows of weight 0 become kSkipRow. Slopes of 0 have no sign, as those of rows whose gradient is 0 on the long way.
+void LoadOwnSlopes(const SoftmaxTask& task, double shared, int64_t first, int64_t count, PlainWork* work) {
+  std::fill(work->weight, work->weight + count, 1.0);
+  std::fill(work->slope, work->slope + count, shared);
+  std::fill(work->slope + count, work->slope + (count + kRowLanes - 1) / kRowLanes * kRowLanes, 0.0);
+  LoadSlopes(task, first, count, work->labels, work->weight, work->slope);
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t label = work->labels[r];
+    const double weight = label >= 0 ? task.RowValue(task.options.class_weight, label, 1.0) : 1.0;
+    work->class_weight[r] = weight;
+    work->slope[r] = label == kSkipRow ? 0.0 : (work->slope[r] + 0.0) * weight;
+  }
+}
 
 // The caller's states of the rows, if there are any that leave out the labels.
 const xent_row_state* SavedStates(const SoftmaxTask& task, const Rows& rows) {
@@ -66,6 +81,7 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
       has_columns_(HasColumns(task)),
       is_dense_(HasDenseRows(task)),
       may_be_plain_(IsPlainLoss(task) && (staged_ || has_columns_)),
+      has_own_slopes_(HasOwnSlopes(task)),
       is_few_(task.logits.classes >= 2 && task.logits.classes <= kernels_.few_classes && HasPlainOptions(task) &&
               (task.logits.classes == 2 || task.logits.HasPlainRows()) && task.options.scale == 1.0 &&
               task.options.masked_row != XENT_MASKED_ROW_ZERO),
@@ -194,7 +210,12 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, RowTotals*
   PlainWork* const work = reinterpret_cast<PlainWork*>(scratch);
   char* stage = scratch + work_bytes;
   if (pending->left > 0 && static_cast<const char*>(pending->stage) < stage + room) stage += room;
-  const bool is_read = LoadLabels(task_, first, count, work->labels);
+  bool is_read = LoadLabels(task_, first, count, work->labels);
+  if (has_own_slopes_) {
+    LoadOwnSlopes(task_, slope_, first, count, work);
+    is_read = is_read &&
+              (task_.options.row_weight == nullptr || std::count(work->labels, work->labels + count, kSkipRow) == 0);
+  }
   if (is_few_ && wants_gradient && !has_few_gradient_) return false;
   if (!is_few_ && !is_read && std::count(work->labels, work->labels + count, kInvalidLabel) > 0) return false;
   const Tile tile = {x.Row(first),
@@ -219,13 +240,17 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, RowTotals*
   } else {
     if (!kernels_.stage_plain(tile, work->sums, work->logit, pending)) return false;
     for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
-    if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope_, SlopeOfLogits(), work->gap,
+    if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope_,
+                                    has_own_slopes_ ? work->slope : nullptr, SlopeOfLogits(), work->gap,
                                     wants_gradient ? work->factor : nullptr, work->mark})) {
       return false;
     }
     if (wants_gradient) kernels_.write_plain(tile, work->factor, work->mark, gradient, pending);
   }
   if (WantsClasses(task_)) WriteClasses(task_, first, count, work->labels, work->gap, largest, totals);
+  for (int64_t r = 0; r < count && has_own_slopes_; ++r) {
+    work->gap[r] = work->weight[r] * (work->class_weight[r] * work->gap[r]);
+  }
   WriteLosses(task_, math_, first, count, work->gap, is_read ? nullptr : work->labels, totals);
   return true;
 }
@@ -286,53 +311,6 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
     return true;
   }
   return WriteGradient(tile, team, before, *rows);
-}
-
-// The losses that the short way gives to rows with nothing unusual. The tile's stage may be needed still.
-__attribute__((noinline)) void Softmax::FindFewLosses(Tile tile, Rows* rows) const {
-  alignas(64) float stage[2 * kMostColumns + kStageSlack / sizeof(float)];  // of two classes
-  double losses[kFewLossRoom];
-  tile.stage = stage;
-  tile.labels = rows->labels;
-  tile.expected = nullptr;
-  std::fill(rows->is_unusual, rows->is_unusual + rows->count, false);
-  kernels_.few_rows(tile, 0.0, losses, nullptr, rows->is_unusual);
-  for (int64_t r = 0; r < rows->count; ++r) {
-    if (!rows->is_unusual[r]) rows->loss[r] = rows->mark_gap[r] = losses[r];
-  }
-}
-
-// The gradient that it gives to them, and to the others theirs. Logits are read before their gradient takes their
-// place.
-__attribute__((noinline)) void Softmax::WriteFewGradient(const Tile& tile, const Rows& rows) const {
-  alignas(64) float stage[2 * kMostColumns + kStageSlack / sizeof(float)];
-  static_assert(kMostColumns >= kTileRows * kFewClasses, "and of more");
-  double losses[kFewLossRoom];
-  for (int64_t begin = 0; begin < rows.count;) {
-    int64_t end = begin + 1;
-    while (end < rows.count && rows.is_unusual[end] == rows.is_unusual[begin]) ++end;
-    Tile run = tile;
-    run.logits = task_.logits.Row(rows.first + begin);
-    run.rows = end - begin;
-    run.labels = tile.labels + begin;
-    run.expected = nullptr;
-    if (rows.is_unusual[begin]) {
-      run.stage = static_cast<char*>(tile.stage) + begin * tile.classes * ComputedBytes();
-      kernels_.write_staged(run, rows.states + begin, rows.grads + begin, PlainGradient(rows.first + begin));
-    } else {
-      run.stage = stage;
-      WriteFewRows(run, rows.first + begin, rows.labels + begin, losses);
-    }
-    begin = end;
-  }
-}
-
-// The gradient of rows with nothing unusual; losses: room for those of the tile.
-void Softmax::WriteFewRows(Tile tile, int64_t first, const int64_t* labels, double* losses) const {
-  bool is_unusual[kMostColumns];
-  tile.labels = labels;
-  const GradientTile gradient = PlainGradient(first);
-  kernels_.few_rows(tile, slope_, losses, &gradient, is_unusual);
 }
 
 // Where the gradient of a tile goes that is products only.

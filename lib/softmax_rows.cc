@@ -197,23 +197,27 @@ void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows) {
   if (task.product == Product::kProbabilities) fill(1.0, rows->lse_slope);
 }
 
+void LoadSlopes(const SoftmaxTask& task, int64_t first, int64_t count, int64_t* labels, double* weight, double* slope) {
+  const xent_softmax_options& options = task.options;
+  if (options.row_weight == nullptr && options.row_upstream == nullptr) return;
+  LoadValues(task, options.row_weight, first, count, weight);
+  const double scale = GradientScale(task);
+  for (int64_t r = 0; r < count; ++r) {
+    const double upstream = scale * task.RowValue(options.row_upstream, first + r, 1.0);
+    slope[r] = scale == 0.0 ? 0.0 : weight[r] * upstream;
+    if (weight[r] == 0.0) labels[r] = kSkipRow;
+  }
+}
+
 void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows) {
   const xent_softmax_options& options = task.options;
   rows->first = first;
   rows->count = count;
   rows->kept = nullptr;
   LoadLabels(task, first, count, rows->labels);
-  LoadValues(task, options.row_weight, first, count, rows->weight);
   LoadValues(task, options.lse_upstream, first, count, rows->lse_slope);
   LoadValues(task, options.entropy_upstream, first, count, rows->entropy_slope);
-  if (options.row_weight != nullptr || options.row_upstream != nullptr) {
-    const double scale = GradientScale(task);
-    for (int64_t r = 0; r < count; ++r) {
-      const double upstream = scale * task.RowValue(options.row_upstream, first + r, 1.0);
-      rows->slope[r] = scale == 0.0 ? 0.0 : rows->weight[r] * upstream;
-      if (rows->weight[r] == 0.0) rows->labels[r] = kSkipRow;
-    }
-  }
+  LoadSlopes(task, first, count, rows->labels, rows->weight, rows->slope);
   for (int64_t r = 0; r < count; ++r) rows->read[r] = std::max(rows->labels[r], kSkipRow);
 }
 
@@ -360,16 +364,25 @@ bool HasEntropyGradient(const SoftmaxTask& task) {
 
 bool WantsEntropy(const SoftmaxTask& task) { return task.outputs.entropy != nullptr || HasEntropyGradient(task); }
 
-bool HasPlainOptions(const SoftmaxTask& task) {
+bool HasOwnSlopes(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
-  return !HasBeside(task) && options.focal_gamma == 0.0 && options.class_weight == nullptr &&
-         options.row_weight == nullptr && options.row_upstream == nullptr && options.lse == nullptr;
+  return options.class_weight != nullptr || options.row_weight != nullptr || options.row_upstream != nullptr;
 }
+
+namespace {
+
+bool HasPlainTerms(const SoftmaxTask& task) {
+  return !HasBeside(task) && task.options.focal_gamma == 0.0 && task.options.lse == nullptr;
+}
+
+}  // namespace
+
+bool HasPlainOptions(const SoftmaxTask& task) { return HasPlainTerms(task) && !HasOwnSlopes(task); }
 
 bool IsPlainLoss(const SoftmaxTask& task) {
   const xent_softmax_outputs& out = task.outputs;
-  return HasPlainOptions(task) && task.options.row_state == nullptr && out.lse == nullptr &&
-         out.probability == nullptr && out.log_probability == nullptr && out.row_state == nullptr;
+  return HasPlainTerms(task) && task.options.row_state == nullptr && out.lse == nullptr && out.probability == nullptr &&
+         out.log_probability == nullptr && out.row_state == nullptr;
 }
 
 namespace {

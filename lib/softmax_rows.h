@@ -81,6 +81,10 @@ void StartRows(const SoftmaxTask& task, int64_t count, Rows* rows);
 // Labels, weights and slopes of rows [first, first + count). Rows of weight 0 are not read.
 void LoadRows(const SoftmaxTask& task, int64_t first, int64_t count, Rows* rows);
 
+// Weights and slopes of rows [first, first + count), where options give rows some of their own. Rows of weight 0 become
+// kSkipRow.
+void LoadSlopes(const SoftmaxTask& task, int64_t first, int64_t count, int64_t* labels, double* weight, double* slope);
+
 // Turns rows that hold nothing but -inf into rows that are not read, whose logit is -inf; that of others is 0.
 void SkipMasked(Rows* rows);
 
@@ -118,10 +122,15 @@ double SmoothingShare(const SoftmaxTask& task);
 // A smaller probability counts as 0 in the gradient.
 double LeastProbability(const SoftmaxTask& task);
 
-// Whether a row's loss is lse less the logit of its label, and its gradient that times a slope which all rows share;
-// and, besides, no output asks for what plain_rows does not find: what most calls are.
-bool HasPlainOptions(const SoftmaxTask& task);
+// Whether a row's loss is lse less the logit of its label, weighted perhaps; and no output asks for what plain_rows
+// does not find: what most calls are.
 bool IsPlainLoss(const SoftmaxTask& task);
+
+// Whether rows have weights or upstream factors of their own.
+bool HasOwnSlopes(const SoftmaxTask& task);
+
+// Whether a row's loss is lse less the logit of its label, and its gradient that times a slope which all rows share.
+bool HasPlainOptions(const SoftmaxTask& task);
 
 // Whether anything but a row's label pulls at its probabilities: then FindLosses needs p_y.
 bool HasBeside(const SoftmaxTask& task);

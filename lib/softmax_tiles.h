@@ -101,12 +101,13 @@ class Softmax {
   const bool has_columns_;
   const bool is_dense_;
   const bool may_be_plain_;  // RunPlain is worth a try
-  const bool is_few_;        // losses of rows of few classes, lane = row
-  const double slope_;       // d(objective) / d(row loss), but for what rows have of their own
-  bool has_few_gradient_;    // and so are their gradients: no product is too large or small for it
-  int64_t unit_rows_;        // rows of a unit, of which lots consist
-  int64_t tile_units_;       // units that are worked on together
-  int64_t plain_units_;      // the same of RunPlain
+  const bool has_own_slopes_;
+  const bool is_few_;      // losses of rows of few classes, lane = row
+  const double slope_;     // d(objective) / d(row loss), but for what rows have of their own
+  bool has_few_gradient_;  // and so are their gradients: no product is too large or small for it
+  int64_t unit_rows_;      // rows of a unit, of which lots consist
+  int64_t tile_units_;     // units that are worked on together
+  int64_t plain_units_;    // the same of RunPlain
   bool stream_;
 };
 

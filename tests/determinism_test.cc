@@ -298,37 +298,42 @@ TEST(Position, RowHasTheSameBitsBesideRowsOfEveryOtherKind) {
   });
 }
 
-// Short rows of every kind and ignored ones in turn, in tiles of which some rows are unusual: what is asked for besides
-// decides which way they are computed, and nothing else.
+// Short rows of every kind, ignored ones and invalid labels in turn, in tiles of which some rows are unusual: none of
+// the first 200, some of the next 120, many of the last ones.
+Problem MixedRows(xent_dtype dtype, int64_t classes) {
+  const size_t kinds = Distributions().size();
+  const int64_t rows = 450;
+  Problem batch(dtype, rows, classes);
+  // Divided by the rows, above and below 1, and beyond what floats can share with a probability.
+  batch.options.upstream = classes % 4 == 1 ? 1e25 : classes % 3 == 0 ? 1e6 : 100.0;
+  batch.options.invalid_label = XENT_INVALID_LABEL_NAN;
+  Random random(static_cast<uint64_t>(classes));
+  for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
+    const int64_t odds = r < 200 ? 0 : r < 320 ? 4 : 60;
+    const bool is_any = random.Below(100) < odds;
+    const size_t kind = is_any ? static_cast<size_t>(random.Below(static_cast<int64_t>(kinds))) : 0;
+    const int64_t first = static_cast<int64_t>(r) * classes;
+    batch.labels[r] = FillRow(Distributions()[kind], dtype, classes, random.Bits(), batch.logits.data(), first);
+    if (random.Below(100) < odds / 4) batch.labels[r] = batch.options.ignore_index;
+    if (random.Below(100) < odds / 4) batch.labels[r] = classes;  // invalid
+  }
+  return batch;
+}
+
+// What is asked for besides decides which way rows are computed, and nothing else.
 TEST(Position, ShortRowsHaveTheSameBitsWhateverIsAskedFor) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     std::vector<int64_t> counts(17);
     std::iota(counts.begin(), counts.end(), 2);
     counts.insert(counts.end(), {21, 33, 100, 300, 1000});
     for (const int64_t classes : counts) {
-      const size_t kinds = Distributions().size();
-      const int64_t rows = 450;
-      Problem batch(dtype, rows, classes);
-      // Divided by the rows, above and below 1, and beyond what floats can share with a probability.
-      batch.options.upstream = classes % 4 == 1 ? 1e25 : classes % 3 == 0 ? 1e6 : 100.0;
-      batch.options.invalid_label = XENT_INVALID_LABEL_NAN;
-      Random random(static_cast<uint64_t>(classes));
-      for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
-        // The first tiles have nothing but usual rows, the next ones some others, the last ones many.
-        const int64_t odds = r < 200 ? 0 : r < 320 ? 4 : 60;
-        const bool is_any = random.Below(100) < odds;
-        const size_t kind = is_any ? static_cast<size_t>(random.Below(static_cast<int64_t>(kinds))) : 0;
-        const int64_t first = static_cast<int64_t>(r) * classes;
-        batch.labels[r] = FillRow(Distributions()[kind], dtype, classes, random.Bits(), batch.logits.data(), first);
-        if (random.Below(100) < odds / 4) batch.labels[r] = batch.options.ignore_index;
-        if (random.Below(100) < odds / 4) batch.labels[r] = classes;  // invalid
-      }
+      const Problem batch = MixedRows(dtype, classes);
       const Results all = MustRun(batch);
       const Results losses = MustRun(batch, kTotal | kRowLoss);
       const Results gradients = MustRun(batch, kTotal | kRowLoss | kGradient);
       ASSERT_EQ(FirstDifference(losses, all), "") << TypeName(dtype) << ", " << classes << " classes, losses";
       ASSERT_EQ(FirstDifference(gradients, all), "") << TypeName(dtype) << ", " << classes << " classes, gradients";
-      for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t r = 0; r < batch.rows; ++r) {
         const bool is_invalid = batch.labels[static_cast<size_t>(r)] == classes;
         EXPECT_TRUE(!is_invalid || IsNanRow(gradients, r))
             << TypeName(dtype) << ", " << classes << " classes, row " << r;
@@ -341,6 +346,38 @@ TEST(Position, ShortRowsHaveTheSameBitsWhateverIsAskedFor) {
       ASSERT_EQ(xent_softmax_cross_entropy(&logits, &labels, &overwritten.options, &in_place), XENT_OK);
       EXPECT_EQ(std::memcmp(overwritten.logits.data(), gradients.gradient.data(), gradients.gradient.size()), 0)
           << TypeName(dtype) << ", " << classes << " classes, in place";
+    }
+  });
+}
+
+// So with weights and upstream factors of rows' own, zeros among them, and NaN where a row is ignored.
+TEST(Position, WeighedRowsHaveTheSameBitsWhateverIsAskedFor) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {2, 3, 10, 17, 33, 100, 300, 1000, 2048}) {
+      Problem batch = MixedRows(dtype, classes);
+      const xent_dtype type = RowType(dtype);
+      Random random(7);
+      Bytes class_weight(static_cast<size_t>(classes) * SizeOf(type));
+      Bytes row_weight(static_cast<size_t>(batch.rows) * SizeOf(type));
+      Bytes row_upstream(static_cast<size_t>(batch.rows) * SizeOf(type));
+      for (int64_t j = 0; j < classes; ++j) {
+        SetElement(class_weight.data(), type, j, j % 5 == 3 ? 0.0 : random.Uniform(0.25, 3));
+      }
+      for (int64_t r = 0; r < batch.rows; ++r) {
+        const bool is_ignored = batch.labels[static_cast<size_t>(r)] == batch.options.ignore_index;
+        SetElement(row_weight.data(), type, r, r % 50 == 30 ? 0.0 : random.Uniform(0.25, 3));
+        const double upstream = r % 40 == 20 ? 0.0 : random.Uniform(-2, 2);
+        SetElement(row_upstream.data(), type, r, is_ignored ? std::numeric_limits<double>::quiet_NaN() : upstream);
+      }
+      for (const unsigned own : {1u, 2u, 4u, 7u}) {
+        batch.options.class_weight = (own & 1) != 0 ? class_weight.data() : nullptr;
+        batch.options.row_weight = (own & 2) != 0 ? row_weight.data() : nullptr;
+        batch.options.row_upstream = (own & 4) != 0 ? row_upstream.data() : nullptr;
+        const Results all = MustRun(batch);  // lse among it goes the long way
+        ASSERT_EQ(FirstDifference(MustRun(batch, kTotal | kRowLoss), all), "") << classes << " classes, " << own;
+        ASSERT_EQ(FirstDifference(MustRun(batch, kTotal | kRowLoss | kGradient), all), "")
+            << TypeName(dtype) << ", " << classes << " classes, " << own;
+      }
     }
   });
 }

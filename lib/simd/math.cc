@@ -91,18 +91,28 @@ using RowTag = hn::CappedTag<double, kRowLanes>;
 constexpr int64_t kRowVector = static_cast<int64_t>(hn::MaxLanes(RowTag()));
 
 // Results in f64 accuracy, or, of f32 lanes, with fewer divisions. No number is NaN.
-template <bool kGradient, bool kIsDouble>
+template <bool kGradient, bool kIsDouble, bool kOwnSlopes = false>
 bool FindPlainRows(const PlainRows& rows) {
   const RowTag d;
   const hn::RebindToUnsigned<RowTag> du;
-  const auto slope = hn::Set(d, rows.slope);
   const auto scale = hn::Set(d, rows.scale);
-  const auto product = hn::Set(d, rows.slope * rows.scale);
+  auto slope = hn::Set(d, rows.slope);
+  auto product = hn::Set(d, rows.slope * rows.scale);
+  bool is_normal = true;
   auto least = hn::Set(d, 1.0);
   auto most = least;
   auto farthest = least;
   const auto store_mark = [&](hn::Vec<RowTag> rest, double* to) HWY_ATTR {
     hn::StoreU(hn::Mul(scale, hn::Sub(hn::Zero(d), hn::Mul(slope, rest))), d, to);
+  };
+  const auto store_factor = [&](hn::Vec<RowTag> factor, double* to) HWY_ATTR {
+    hn::StoreU(factor, d, to);
+    if constexpr (kOwnSlopes) {
+      const auto size = hn::Abs(factor);
+      const auto is_usual =
+          hn::And(hn::Gt(size, hn::Set(d, kLeastUsualFactor)), hn::Lt(size, hn::Set(d, kMostUsualFactor)));
+      is_normal &= hn::AllTrue(d, hn::Or(is_usual, hn::Eq(slope, hn::Zero(d))));
+    }
   };
   for (int64_t i = 0; i < rows.count; i += kRowVector) {
     const auto others = hn::LoadU(d, rows.sums + i);
@@ -118,12 +128,16 @@ bool FindPlainRows(const PlainRows& rows) {
     if constexpr (kGradient) {
       const auto total = hn::Add(others, hn::BitCast(d, hn::Add(hn::BitCast(du, mantissa), n)));
       most = hn::Max(most, total);
+      if constexpr (kOwnSlopes) {
+        slope = hn::LoadU(d, rows.slopes + i);
+        product = hn::Mul(slope, scale);
+      }
       if constexpr (kIsDouble) {
-        hn::StoreU(hn::Div(product, total), d, rows.factor + i);
+        store_factor(hn::Div(product, total), rows.factor + i);
         store_mark(hn::Div(others, total), rows.mark + i);
       } else {
         const auto inverse = hn::Div(hn::Set(d, 1.0), total);
-        hn::StoreU(hn::Mul(product, inverse), d, rows.factor + i);
+        store_factor(hn::Mul(product, inverse), rows.factor + i);
         store_mark(hn::Mul(others, inverse), rows.mark + i);
       }
     }
@@ -131,16 +145,22 @@ bool FindPlainRows(const PlainRows& rows) {
   // Every total is more than the least of the others.
   const double low = hn::GetLane(hn::MinOfLanes(d, least));
   const double high = hn::GetLane(hn::MaxOfLanes(d, most));
-  const double size = std::fabs(rows.slope * rows.scale);
-  const bool is_normal = !kGradient || (size / high > kLeastUsualFactor && size / low < kMostUsualFactor);
+  if constexpr (kGradient && !kOwnSlopes) {
+    const double size = std::fabs(rows.slope * rows.scale);
+    is_normal = size / high > kLeastUsualFactor && size / low < kMostUsualFactor;
+  }
   return is_normal && low > kLeastUsual && high < kMostUsualTotal &&
          hn::GetLane(hn::MaxOfLanes(d, farthest)) < kUsualLogit;
 }
 
+template <bool kIsDouble>
 bool FindAnyPlainRows(const PlainRows& rows) {
-  if (rows.is_double)
-    return rows.factor == nullptr ? FindPlainRows<false, true>(rows) : FindPlainRows<true, true>(rows);
-  return rows.factor == nullptr ? FindPlainRows<false, false>(rows) : FindPlainRows<true, false>(rows);
+  if (rows.factor == nullptr) return FindPlainRows<false, kIsDouble>(rows);
+  return rows.slopes == nullptr ? FindPlainRows<true, kIsDouble>(rows) : FindPlainRows<true, kIsDouble, true>(rows);
+}
+
+bool FindAnyPlainRows(const PlainRows& rows) {
+  return rows.is_double ? FindAnyPlainRows<true>(rows) : FindAnyPlainRows<false>(rows);
 }
 
 // A row's value to a sum, see LaneSums.
