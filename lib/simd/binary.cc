@@ -6,6 +6,7 @@
 
 #include "lib/kernels.h"
 #include "lib/simd/binary-inl.h"
+#include "lib/simd/focal-inl.h"
 #include "lib/simd/loops-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -257,7 +258,7 @@ constexpr BinaryRow Computed() {
 }
 
 BinaryKernel ChooseBinary(BinaryForm form, Dtype dtype, bool is_computed) {
-  static constexpr BinaryRow kComputed[] = {Computed<LogitsForm>(), Computed<InWideForm<FocalForm>>(),
+  static constexpr BinaryRow kComputed[] = {Computed<LogitsForm>(), Computed<ShortFocalForm>(),
                                             Computed<ShortProbabilitiesForm>()};
   static constexpr BinaryRow kStored = {
       {nullptr, nullptr, RunBinary<LogitsForm, BF16, BF16>, RunBinary<LogitsForm, F16, F16>}};

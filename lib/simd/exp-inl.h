@@ -227,14 +227,19 @@ HWY_INLINE hn::Vec<D> EighthsFraction(D d, hn::Vec<D> r) {
   return hn::MulAdd(p, r, hn::Set(d, kExpTailF32[0]));
 }
 
-// e^r * 2^n in f32, within 0.57 ULP: a degree more than ExpScaled, where that would be seen in a result.
+// The same with a degree more, where that would be seen in a result.
 template <class D>
-HWY_INLINE hn::Vec<D> LongExpScaled(D d, const Reduced<D>& reduced, hn::Vec<D> shifted) {
-  const auto r = reduced.remainder;
+HWY_INLINE hn::Vec<D> LongEighthsFraction(D d, hn::Vec<D> r) {
   auto p = hn::MulAdd(r, hn::Set(d, kExpLongTailF32[4]), hn::Set(d, kExpLongTailF32[3]));
   p = hn::MulAdd(p, r, hn::Set(d, kExpLongTailF32[2]));
   p = hn::MulAdd(p, r, hn::Set(d, kExpLongTailF32[1]));
-  p = hn::MulAdd(p, r, hn::Set(d, kExpLongTailF32[0]));
+  return hn::MulAdd(p, r, hn::Set(d, kExpLongTailF32[0]));
+}
+
+// e^r * 2^n in f32, within 0.57 ULP.
+template <class D>
+HWY_INLINE hn::Vec<D> LongExpScaled(D d, const Reduced<D>& reduced, hn::Vec<D> shifted) {
+  const auto p = LongEighthsFraction(d, reduced.remainder);
   const auto power = EighthsPower(d, shifted);
   return hn::MulAdd(power, p, power);
 }

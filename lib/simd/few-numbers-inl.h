@@ -74,13 +74,23 @@ struct FewIndices {
 };
 constexpr FewIndices kFewIndices;
 
+// power (1 + p) = high + low.
+template <class D>
+HWY_INLINE Parts<D> FewTimesNearOne(const hn::Vec<D>& power, const hn::Vec<D>& p) {
+  const auto high = hn::MulAdd(power, p, power);
+  return {high, hn::MulAdd(power, p, hn::Sub(power, high))};
+}
+
 // e^x = high + low, within 2^-26 of itself, made of what x and 2^n in it are reduced to; the result is a normal number.
 template <class D>
 HWY_INLINE Parts<D> FewExp(D d, const Reduced<D>& reduced) {
-  const auto p = EighthsFraction(d, reduced.remainder);
-  const auto power = EighthsPower(d, reduced.shifted);
-  const auto high = hn::MulAdd(power, p, power);
-  return {high, hn::MulAdd(power, p, hn::Sub(power, high))};
+  return FewTimesNearOne<D>(EighthsPower(d, reduced.shifted), EighthsFraction(d, reduced.remainder));
+}
+
+// The same within 2^-27.
+template <class D>
+HWY_INLINE Parts<D> FewLongExp(D d, const Reduced<D>& reduced) {
+  return FewTimesNearOne<D>(EighthsPower(d, reduced.shifted), LongEighthsFraction(d, reduced.remainder));
 }
 
 // a b, but for the product of what is low.
@@ -91,9 +101,9 @@ HWY_INLINE Parts<D> FewProduct(const Parts<D>& a, const Parts<D>& b) {
   return {high, hn::MulAdd(a.low, b.high, rest)};
 }
 
-// log(1 + q) to 2^-27 and its rounding, sum = 1 + q.high rounded, q >= 0.
+// log(1 + q) = high + low, to 2^-27, sum = 1 + q.high rounded, q >= 0.
 template <class D>
-HWY_INLINE hn::Vec<D> FewLogOnePlus(D d, const Parts<D>& q, const hn::Vec<D>& sum) {
+HWY_INLINE Parts<D> FewLogParts(D d, const Parts<D>& q, const hn::Vec<D>& sum) {
   const hn::RebindToUnsigned<D> du;
   const hn::RebindToSigned<D> di;
   const auto bits = hn::Sub(hn::BitCast(du, sum), hn::Set(du, kFewLogLowBits));
@@ -117,7 +127,13 @@ HWY_INLINE hn::Vec<D> FewLogOnePlus(D d, const Parts<D>& q, const hn::Vec<D>& su
   const auto tail_high = hn::MulAdd(hn::Set(d, kFewLogTail[3]), r, hn::Set(d, kFewLogTail[2]));
   const auto tail = hn::MulAdd(hn::MulAdd(hn::Set(d, kFewLogTail[4]), square, tail_high), square, tail_low);
   const auto low = hn::Add(hn::Add(lost, offset_low), hn::NegMulAdd(r, r_low, r_low));
-  return hn::Add(high, hn::MulAdd(square, tail, low));
+  return {high, hn::MulAdd(square, tail, low)};
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> FewLogOnePlus(D d, const Parts<D>& q, const hn::Vec<D>& sum) {
+  const auto log = FewLogParts(d, q, sum);
+  return hn::Add(log.high, log.low);
 }
 
 // Terms of careful rows are 2^16 times as large, so that all of them are normal numbers.
