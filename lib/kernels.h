@@ -252,6 +252,21 @@ struct TermKernels {
   void (*cap)(const CapTerms& terms, int64_t n, double* z, double* slopes);
 };
 
+// Softcapped rows of n adjacent logits of f32 lanes, in f32; cap is kMostShortCap at most, so that no exponential needs
+// a maximum. Null: f64 only.
+constexpr double kMostShortCap = 36.0;
+// Products of exponentials and slopes are so many times as large: none is subnormal.
+constexpr double kCappedLift = 0x1p45;
+struct CappedKernels {
+  // The sum of e^z over all classes but one. False: a logit is no number, or so far out that its slope is none that a
+  // float holds. kept: e^z of each class; if it has slopes, times kCappedLift dz / dx over 4 scale; 64-byte aligned and
+  // with kStageSlack; null: not wanted.
+  bool (*sum)(const CapTerms& terms, const void* x, int64_t n, int64_t without, bool has_slopes, float* kept,
+              RowState* state);
+  // These times a factor, in the logits' type.
+  void (*write)(double factor, const float* kept, int64_t n, void* out);
+};
+
 // Plain rows whose loss is lse - logit of their label: what goes in, and what comes out. Arrays are read and written up
 // to a multiple of kRowLanes.
 struct PlainRows {
@@ -455,6 +470,7 @@ BinaryKernel BinaryKernelFor(int isa, BinaryForm form, Dtype dtype, bool is_comp
 const InformationKernels& InformationKernelsFor(int isa);
 // Not for f64.
 const MeasureKernels& MeasureKernelsFor(int isa, Dtype dtype);
+const CappedKernels& CappedKernelsFor(int isa, Dtype dtype);
 const RowFunctionKernels& RowFunctionKernelsFor(int isa, Dtype dtype);
 MapKernel MapKernelFor(int isa, Function function, Dtype dtype);
 

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <limits>
 
+#include "lib/capped_rows.h"
 #include "lib/isa.h"
 #include "lib/row_entropy.h"
 #include "lib/row_state.h"
@@ -34,6 +35,7 @@ struct Work {
   int64_t live[kTileRows];  // classes that are not at -inf
   double label_logit[kTileRows];
   double top_probability[kTileRows];  // p of the class left out
+  bool is_capped;                     // the tile's row is worked on by CappedRows
   bool has_probabilities;             // of the piece
   Piece piece;
   double stage[kPieceRoom];
@@ -52,7 +54,8 @@ class General {
         terms_(TermKernelsFor(isa_slot_)),
         wide_(task, isa_slot_),
         targets_(task),
-        tile_rows_(RowsOfPiece(task.logits.classes)) {}
+        capped_(task, isa_slot_),
+        tile_rows_(capped_.AreKnown() ? 1 : RowsOfPiece(task.logits.classes)) {}
 
   bool Run() {
     Totals totals;
@@ -95,6 +98,8 @@ class General {
   void RunTile(int64_t first, int64_t count, Work* work, RowTotals* totals) const;
   template <class Body>
   void ForPieces(Work* work, bool wants_slopes, const Body& body) const;
+  bool FindLargestCapped(Work* work, double* largest) const;
+  void FindLargestWidened(Work* work, double* largest) const;
   void FindLargest(Work* work) const;
   void FindStates(Work* work) const;
   void FindMarks(Work* work) const;
@@ -105,7 +110,8 @@ class General {
   void WriteLogProbabilities(Work* work) const;
   void WriteGradient(Work* work) const;
 
-  bool IsOnePiece() const { return task_.logits.classes <= kPiece; }
+  // Whether a tile is widened as a whole, once.
+  bool IsOnePiece() const { return task_.logits.classes <= kPiece && !capped_.AreKnown(); }
 
   const SoftmaxTask& task_;
   const Team team_;
@@ -115,6 +121,7 @@ class General {
   const TermKernels& terms_;
   const WideRows wide_;
   const TargetTerms targets_;
+  const CappedRows capped_;
   const int64_t tile_rows_;
 };
 
@@ -158,17 +165,14 @@ void General::ForPieces(Work* work, bool wants_slopes, const Body& body) const {
   }
 }
 
-// Of logits as they are: a cap may make equals of the largest.
-void General::FindLargest(Work* work) const {
+bool General::FindLargestCapped(Work* work, double* largest) const {
+  if (!capped_.AreKnown()) return false;
+  return work->rows.read[0] == kSkipRow || capped_.FindLargest(work->rows.first, &work->largest[0], &largest[0]);
+}
+
+void General::FindLargestWidened(Work* work, double* largest) const {
   Rows& rows = work->rows;
   Piece& piece = work->piece;
-  double largest[kTileRows];
-  std::fill(largest, largest + rows.count, -kInfinity);
-  for (int64_t r = 0; r < rows.count; ++r) {
-    work->max[r] = -kInfinity;
-    work->largest[r] = work->live[r] = 0;
-    work->label_logit[r] = 0.0;
-  }
   for (int64_t begin = 0; begin < task_.logits.classes; begin += kPiece) {
     wide_.Load(rows, begin, std::min(kPiece, task_.logits.classes - begin), &piece);
     double value[kTileRows];
@@ -187,6 +191,19 @@ void General::FindLargest(Work* work) const {
       }
     }
   }
+}
+
+// Of logits as they are: a cap may make equals of the largest.
+void General::FindLargest(Work* work) const {
+  Rows& rows = work->rows;
+  Piece& piece = work->piece;
+  double largest[kTileRows];
+  for (int64_t r = 0; r < rows.count; ++r) {
+    largest[r] = work->max[r] = -kInfinity;
+    work->largest[r] = work->live[r] = 0;
+    work->label_logit[r] = 0.0;
+  }
+  if (!FindLargestCapped(work, largest)) FindLargestWidened(work, largest);
   if (IsOnePiece()) wide_.Transform(rows, task_.outputs.gradient != nullptr, &piece);
   const auto z_of = [&](int64_t r, int64_t j) { return IsOnePiece() ? piece.Row(r)[j] : wide_.At(rows.first + r, j); };
   for (int64_t r = 0; r < rows.count; ++r) {
@@ -208,6 +225,7 @@ void General::FindLargest(Work* work) const {
 void General::FindStates(Work* work) const {
   Rows& rows = work->rows;
   const Piece& piece = work->piece;
+  work->is_capped = false;
   for (int64_t r = 0; r < rows.count; ++r) rows.states[r] = RowState{0.0, 0.0, 0.0, 0, kPlain};
   if (IsOnePiece()) {
     Expected expected = Expected::kPlain;
@@ -217,6 +235,8 @@ void General::FindStates(Work* work) const {
     return;
   }
   if (rows.read[0] == kSkipRow) return;
+  work->is_capped = capped_.AreKnown() && capped_.FindState(rows.first, rows.read[0], &rows.states[0]);
+  if (work->is_capped) return;
   ForPieces(work, false, [&] {
     RowState states[kSliceStates];
     const Slice slice = {piece.z, piece.classes, rows.read[0] - piece.begin, work->stage, false, 1.0, {}, nullptr};
@@ -348,6 +368,7 @@ void General::WriteLogProbabilities(Work* work) const {
 
 void General::WriteGradient(Work* work) const {
   Rows& rows = work->rows;
+  if (work->is_capped && capped_.WriteGradient(rows, wide_)) return;
   const double least = LeastProbability(task_);
   ForPieces(work, true, [&] {
     FindProbabilities(work);

@@ -61,12 +61,17 @@ void WideRows::Transform(const Rows& rows, bool wants_slopes, Piece* piece) cons
   if (wants_slopes) std::fill(piece->slopes, piece->slopes + n, task_.options.scale);
 }
 
-double WideRows::At(int64_t row, int64_t j) const {
+double WideRows::At(int64_t row, int64_t j, double* slope) const {
   double packed;
   double z[1 + kStageSlack / sizeof(double)];
+  double slopes[1 + kStageSlack / sizeof(double)] = {task_.options.scale};
   logits_.widen(PackedRow(task_.logits, row, j, 1, &packed), 1, z);
-  if (task_.options.softcap == 0.0) return z[0] * task_.options.scale;
-  terms_.cap(cap_, 1, z, nullptr);
+  if (task_.options.softcap == 0.0) {
+    z[0] *= task_.options.scale;
+  } else {
+    terms_.cap(cap_, 1, z, slope == nullptr ? nullptr : slopes);
+  }
+  if (slope != nullptr) *slope = slopes[0];
   return z[0];
 }
 

@@ -47,8 +47,8 @@ class WideRows {
   void Load(const Rows& rows, int64_t begin, int64_t n, Piece* piece) const;
   // Scales and caps them.
   void Transform(const Rows& rows, bool wants_slopes, Piece* piece) const;
-  // One logit, scaled and capped.
-  double At(int64_t row, int64_t j) const;
+  // One logit, scaled and capped; and dz / dx there, if it is wanted.
+  double At(int64_t row, int64_t j, double* slope = nullptr) const;
   // Doubles, row by row, to the gradient; or of the rows that are read only.
   void Store(const Rows& rows, const Piece& piece, const double* values, bool only_read = false) const;
 
