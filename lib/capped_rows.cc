@@ -1,5 +1,6 @@
 #include "lib/capped_rows.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "lib/row_state.h"
@@ -50,30 +51,48 @@ bool CappedRows::FindLargest(int64_t row, int64_t* largest, double* value) const
   return true;
 }
 
-float* CappedRows::Kept() const {
+bool CappedRows::HasGradient() const {
   const Matrix& gradient = task_.gradient;
-  if (task_.outputs.gradient == nullptr || gradient.dtype != task_.logits.dtype || !gradient.HasPlainRows())
-    return nullptr;
+  return task_.outputs.gradient != nullptr && gradient.dtype == task_.logits.dtype && gradient.HasPlainRows();
+}
+
+bool CappedRows::FindState(int64_t row, int64_t without, RowState* state, const float** kept) const {
+  const int64_t classes = task_.logits.classes;
   constexpr int64_t kElement = sizeof(float);
-  return static_cast<float*>(ThreadScratch(task_.logits.classes * kElement + kStageSlack));
+  float* const room = HasGradient() ? static_cast<float*>(ThreadScratch(classes * kElement + kStageSlack)) : nullptr;
+  *kept = room;
+  return capped_.sum(terms_, task_.logits.Row(row), classes, without, HasSlopes(), room, state);
 }
 
-bool CappedRows::FindState(int64_t row, int64_t without, RowState* state) const {
-  return capped_.sum(terms_, task_.logits.Row(row), task_.logits.classes, without, HasSlopes(), Kept(), state);
-}
-
-bool CappedRows::WriteGradient(const Rows& rows, const WideRows& wide) const {
+// Where nothing could be kept: the same, piece by piece.
+void CappedRows::WriteAgain(int64_t row, double factor, char* out) const {
+  alignas(64) float kept[kPieceRoom];
   const Matrix& x = task_.logits;
-  const float* const kept = Kept();
-  if (kept == nullptr || IsFlat(rows, 0) || rows.labels[0] == kInvalidLabel || std::isnan(rows.cross[0])) return false;
+  for (int64_t begin = 0; begin < x.classes; begin += kPiece) {
+    const int64_t n = std::min(kPiece, x.classes - begin);
+    const int64_t offset = begin * x.ElementBytes();
+    RowState unused;
+    capped_.sum(terms_, x.Row(row) + offset, n, -1, HasSlopes(), kept, &unused);
+    capped_.write(factor, kept, n, out + offset);
+  }
+}
+
+bool CappedRows::WriteGradient(const Rows& rows, const WideRows& wide, const float* kept) const {
+  const Matrix& x = task_.logits;
+  if (!HasGradient() || IsFlat(rows, 0) || rows.labels[0] == kInvalidLabel || std::isnan(rows.cross[0])) return false;
   const double share = TimesPowerOfTwo(1.0 / rows.total[0], -static_cast<int64_t>(rows.total_exponent[0]));
   const double factor = rows.a[0] * share * (HasSlopes() ? 4.0 * terms_.scale : 1.0);
   if (!IsUsual(factor)) return false;
   const int64_t mark = task_.HasLabels() ? rows.labels[0] : rows.read[0];
   double slope;
   wide.At(rows.first, mark, &slope);  // before the gradient takes the logit's place
-  capped_.write(HasSlopes() ? factor / kCappedLift : factor, kept, x.classes,
-                const_cast<char*>(task_.gradient.Row(rows.first)));
+  const double of_kept = HasSlopes() ? factor / kCappedLift : factor;
+  char* const out = const_cast<char*>(task_.gradient.Row(rows.first));
+  if (kept != nullptr) {
+    capped_.write(of_kept, kept, x.classes, out);
+  } else {
+    WriteAgain(rows.first, of_kept, out);
+  }
   const double element = HasSlopes() ? rows.mark[0] * slope : rows.mark[0];
   StoreRow(task_.gradient, kernels_, rows.first, mark, 1, &element);
   return true;

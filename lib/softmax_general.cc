@@ -36,6 +36,7 @@ struct Work {
   double label_logit[kTileRows];
   double top_probability[kTileRows];  // p of the class left out
   bool is_capped;                     // the tile's row is worked on by CappedRows
+  const float* kept;                  // what it keeps of it; null: nothing
   bool has_probabilities;             // of the piece
   Piece piece;
   double stage[kPieceRoom];
@@ -235,7 +236,7 @@ void General::FindStates(Work* work) const {
     return;
   }
   if (rows.read[0] == kSkipRow) return;
-  work->is_capped = capped_.AreKnown() && capped_.FindState(rows.first, rows.read[0], &rows.states[0]);
+  work->is_capped = capped_.AreKnown() && capped_.FindState(rows.first, rows.read[0], &rows.states[0], &work->kept);
   if (work->is_capped) return;
   ForPieces(work, false, [&] {
     RowState states[kSliceStates];
@@ -368,7 +369,7 @@ void General::WriteLogProbabilities(Work* work) const {
 
 void General::WriteGradient(Work* work) const {
   Rows& rows = work->rows;
-  if (work->is_capped && capped_.WriteGradient(rows, wide_)) return;
+  if (work->is_capped && capped_.WriteGradient(rows, wide_, work->kept)) return;
   const double least = LeastProbability(task_);
   ForPieces(work, true, [&] {
     FindProbabilities(work);

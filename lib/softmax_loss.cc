@@ -43,7 +43,7 @@ static_assert(kFewTileRows >= kPlainTileRows && kMostColumns >= kFewTileRows && 
                   kMostColumns % kFewTogether == 0,
               "the arrays suffice");
 
-// Rows of weight 0 become kSkipRow. Slopes of 0 have no sign, as those of rows whose gradient is 0 on the long way.
+// Rows of weight 0 become kSkipRow. Zeros have the signs of the long way.
 void LoadOwnSlopes(const SoftmaxTask& task, double shared, int64_t first, int64_t count, PlainWork* work) {
   std::fill(work->weight, work->weight + count, 1.0);
   std::fill(work->slope, work->slope + count, shared);
@@ -53,7 +53,8 @@ void LoadOwnSlopes(const SoftmaxTask& task, double shared, int64_t first, int64_
     const int64_t label = work->labels[r];
     const double weight = label >= 0 ? task.RowValue(task.options.class_weight, label, 1.0) : 1.0;
     work->class_weight[r] = weight;
-    work->slope[r] = label == kSkipRow ? 0.0 : (work->slope[r] + 0.0) * weight;
+    const double slope = work->slope[r] + 0.0;
+    work->slope[r] = label == kSkipRow ? 0.0 : slope * weight + slope * 0.0;
   }
 }
 
@@ -241,15 +242,16 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, RowTotals*
     if (!kernels_.stage_plain(tile, work->sums, work->logit, pending)) return false;
     for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
     if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope_,
-                                    has_own_slopes_ ? work->slope : nullptr, SlopeOfLogits(), work->gap,
-                                    wants_gradient ? work->factor : nullptr, work->mark})) {
+                                    has_own_slopes_ && wants_gradient ? work->slope : nullptr, SlopeOfLogits(),
+                                    work->gap, wants_gradient ? work->factor : nullptr, work->mark})) {
       return false;
     }
     if (wants_gradient) kernels_.write_plain(tile, work->factor, work->mark, gradient, pending);
   }
   if (WantsClasses(task_)) WriteClasses(task_, first, count, work->labels, work->gap, largest, totals);
-  for (int64_t r = 0; r < count && has_own_slopes_; ++r) {
-    work->gap[r] = work->weight[r] * (work->class_weight[r] * work->gap[r]);
+  for (int64_t r = 0; has_own_slopes_ && r < count; ++r) {
+    const double weight = work->class_weight[r];
+    work->gap[r] = work->weight[r] * (weight == 0.0 ? 0.0 : weight * work->gap[r]);
   }
   WriteLosses(task_, math_, first, count, work->gap, is_read ? nullptr : work->labels, totals);
   return true;
@@ -391,7 +393,8 @@ void Softmax::FindGradients(Rows* rows) const {
     if (rows->grads[r].kind == RowGrad::kSoftmax && std::isnan(rows->cross[r])) rows->grads[r].kind = RowGrad::kNaN;
   }
   // Without factors of their own all rows have the slope of the first, or are not read.
-  const bool may_be_flat = task_.options.row_upstream != nullptr || rows->slope[0] == 0.0;
+  const xent_softmax_options& options = task_.options;
+  const bool may_be_flat = options.row_upstream != nullptr || options.row_weight != nullptr || rows->slope[0] == 0.0;
   for (int64_t r = 0; r < rows->count && may_be_flat; ++r) {
     if (IsFlat(*rows, r)) rows->grads[r].kind = RowGrad::kZero;
   }

@@ -32,14 +32,16 @@ struct Worst {
   }
 };
 
-// Compares every element whose weight and upstream are 1.
+// Compares every element whose weight is 1, of sums.
 void Compare(const BinaryProblem& problem, const BinaryFormula& formula, const BinaryResults& results, Worst* worst) {
   const Format loss_format = FormatOf(problem.real());
   for (int64_t i = 0; i < problem.count(); ++i) {
     const long double x = problem.Input(i);
     const long double t = problem.Target(i);
-    const BinaryExpected expected =
+    BinaryExpected expected =
         problem.from_probabilities ? ExpectProbability(formula, x, t) : ExpectLogit(formula, x, t);
+    expected.gradient *= static_cast<long double>(problem.options.upstream);
+    expected.magnitude *= static_cast<long double>(problem.options.upstream);
     const double loss = Element(results.loss.data(), problem.real(), i);
     const double gradient = Element(results.gradient.data(), problem.dtype, problem.Place(i));
     long double loss_error = UlpError(loss, expected.loss, loss_format);
@@ -195,6 +197,30 @@ TEST(Sigmoid, FocalLossIsWithinBoundsAtEveryGammaAndLogit) {
                      : gamma == 2 ? square
                                   : rounded_once,
                      {f64, f64 + 2, f64 + 2});
+      }
+    }
+  });
+}
+
+// With what else multiplies them: hard targets in f32.
+TEST(Sigmoid, FocalLossOfGammaTwoIsWithinBoundsWithEveryFactor) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const double alpha : {-1.0, 0.1, 0.25, 0.9}) {
+      for (const double pos_weight : {1.0, 0.1, 1.5e-38}) {
+        BinaryProblem problem = RandomProblem(dtype, kMany, 17);
+        for (int64_t i = 0; i < kMany; ++i) problem.SetTarget(i, static_cast<double>(i % 2));
+        problem.options.focal_gamma = 2;
+        problem.options.focal_alpha = alpha;
+        problem.options.pos_weight = pos_weight;
+        problem.options.upstream = 1.0 / 3000;
+        BinaryFormula formula;
+        formula.gamma = 2;
+        formula.alpha = static_cast<long double>(alpha);
+        formula.pos_weight = static_cast<long double>(pos_weight);
+        Worst worst;
+        Compare(problem, formula, MustRunBinary(problem), &worst);
+        worst.Print((std::string(xent_isa_chosen()) + " " + TypeName(dtype)).c_str());
+        ExpectWithin(dtype, worst, {pos_weight == 1 ? 2.0L : 3.0L, 4, 4}, {12, 12, 12});
       }
     }
   });

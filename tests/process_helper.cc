@@ -24,7 +24,7 @@ constexpr xent_dtype kTypes[] = {XENT_F32, XENT_F64, XENT_BF16, XENT_F16};
 
 // The gradient of rows x classes logits whose bytes count up: no NaN in any storage type, and f32 beyond 44.
 std::vector<unsigned char> Gradient(xent_dtype dtype, int64_t rows, int64_t classes, int32_t threads,
-                                    double smoothing = 0, bool is_dense = false) {
+                                    double smoothing = 0, bool is_dense = false, double softcap = 0) {
   const size_t size = static_cast<size_t>(rows * classes * xent_dtype_size(dtype));
   std::vector<unsigned char> logits(size), gradient(size);
   for (size_t i = 0; i < size; ++i) logits[i] = static_cast<unsigned char>(i % 67);
@@ -36,7 +36,7 @@ std::vector<unsigned char> Gradient(xent_dtype dtype, int64_t rows, int64_t clas
   options.num_threads = threads;
   options.label_smoothing = smoothing;
   options.focal_gamma = smoothing;
-  options.softcap = smoothing;
+  options.softcap = softcap > 0 ? softcap : smoothing;
   xent_softmax_outputs outputs = xent_softmax_outputs_none();
   outputs.gradient = gradient.data();
   if (xent_softmax_cross_entropy(&x, &targets, &options, &outputs) != XENT_OK) std::abort();
@@ -117,6 +117,7 @@ void* CallEverything(void*) {
         Gradient(dtype, 10, 3000, threads, 0.1);
         Gradient(dtype, 100, 300, threads, 0, true);
         Gradient(dtype, 100, 3000, threads, 0, true);
+        Gradient(dtype, 100, 3000, threads, 0, false, 30);
         MapBytes(dtype, 1 << 20, threads);
       }
     }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/every_isa.h"
@@ -136,6 +137,26 @@ TEST_P(SoftmaxCapped, BitsDependOnTheRowAlone) {
       ASSERT_EQ(of_alone.GradientAt(alone, 0, j), one.GradientAt(family, row, j)) << row << ", " << j;
     }
   }
+}
+
+// What a thread calls when it ends: after the library has given the thread's scratch memory back.
+struct LastCall {
+  ~LastCall() { *results = RunFamily(*family); }
+  const Family* family;
+  FamilyResults* results;
+};
+
+TEST_P(SoftmaxCapped, BitsDoNotDependOnScratchMemory) {
+  Family family = CappedFamily(GetParam(), {5, 3000}, 30, 8, 13);
+  family.options.num_threads = 1;
+  FamilyResults usual, last;
+  std::thread([&] {
+    thread_local LastCall call;  // made first, so that it goes last
+    call.family = &family;
+    call.results = &last;
+    usual = RunFamily(family);
+  }).join();
+  EXPECT_EQ(DifferingRows(family, usual, last), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Storage, SoftmaxCapped, testing::Values(XENT_F32, XENT_BF16, XENT_F16),

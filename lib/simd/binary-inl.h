@@ -2,7 +2,8 @@
 // after smoothing, a = pos_weight t and b = 1 - t:
 //   loss = (a + b) L + |x| (a if x < 0, else b)         gradient = b sigma(x) - a sigma(-x)
 // No term of the loss is negative, so that nothing cancels, nor does in the gradient of a hard target. f32 logits are
-// computed in f32; the focal factor and logarithms of probabilities in f64, rounded once.
+// computed in f32; logarithms of probabilities and, but for focal-inl.h, the
+// focal factor in f64, rounded once.
 
 #if defined(XENT_SIMD_BINARY_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_BINARY_INL_H_

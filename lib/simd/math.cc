@@ -154,9 +154,9 @@ bool FindPlainRows(const PlainRows& rows) {
 }
 
 template <bool kIsDouble>
-bool FindAnyPlainRows(const PlainRows& rows) {
-  if (rows.factor == nullptr) return FindPlainRows<false, kIsDouble>(rows);
-  return rows.slopes == nullptr ? FindPlainRows<true, kIsDouble>(rows) : FindPlainRows<true, kIsDouble, true>(rows);
+HWY_INLINE bool FindAnyPlainRows(const PlainRows& rows) {
+  if (HWY_UNLIKELY(rows.slopes != nullptr)) return FindPlainRows<true, kIsDouble, true>(rows);
+  return rows.factor == nullptr ? FindPlainRows<false, kIsDouble>(rows) : FindPlainRows<true, kIsDouble>(rows);
 }
 
 bool FindAnyPlainRows(const PlainRows& rows) {
