@@ -10,7 +10,7 @@ from matplotlib.patches import Patch  # noqa: E402
 
 from peers.cases import REGIMES  # noqa: E402
 from peers.report import group_title, number, scaling_title, thread_text  # noqa: E402
-from peers.results import best_peer, case_of, columns, roof_of, spread, xent_of  # noqa: E402
+from peers.results import best_peer, case_of, columns, ratios, roof_of, spread, xent_of  # noqa: E402
 
 XENT, ROOF, RIVAL = "#c2410c", "#52525b", "#2563eb"
 COLOURS = {"xent": XENT, "PyTorch": "#2563eb", "torch.compile": "#60a5fa", "JAX": "#7c3aed", "TensorFlow": "#d97706",
@@ -49,11 +49,11 @@ def regimes(records, threads):
         xent = xent_of(record)
         if not roof_of(record) or not xent.times or record["threads"] != threads:
             continue
-        roof, rival = median(roof_of(record)), best_peer(record)
+        roof, rival = roof_of(record), best_peer(record)
         ours, theirs = groups.setdefault(case_of(record).group, ([], []))
-        ours.append(roof / median(xent.times))
+        ours.append(ratios(roof, xent.times).median)
         if rival:
-            theirs.append(roof / median(rival.times))
+            theirs.append(ratios(roof, rival.times).median)
     if not groups:
         return None
     order = list(REGIMES)
