@@ -62,23 +62,17 @@ class CapInSingles {
   HWY_INLINE CappedLanes<D> Find(D d, hn::Vec<D> x) const {
     using E = ExpConstants<float>;
     const auto magic = hn::Set(d, E::kMagic);
-    const auto one = hn::Set(d, 1.0f);
     const auto e = ExpOfMinus(d, hn::Abs(x));
-    const auto sum = hn::Add(one, e.high);
-    const auto sum_low = hn::Add(hn::Sub(e.high, hn::Sub(sum, one)), e.low);
-    const auto inverse = hn::Div(one, sum);
-    const auto v = hn::Mul(e.high, inverse);
-    const auto lost = hn::Add(hn::NegMulAdd(v, sum, e.high), e.low);
-    const auto v_low = hn::Mul(hn::NegMulAdd(v, sum_low, lost), inverse);
+    const auto v = FewShare(d, e, hn::Add(hn::Set(d, 1.0f), e.high));
     // |z| = n ln 2 + remainder. cap less n ln 2 is exact, and so is what v takes off but for one rounding.
-    const auto n = hn::Sub(hn::MulAdd(hn::Sub(hn::Set(d, 0.5f), v), hn::Set(d, cap_turns_), magic), magic);
+    const auto n = hn::Sub(hn::MulAdd(hn::Sub(hn::Set(d, 0.5f), v.high), hn::Set(d, cap_turns_), magic), magic);
     const auto twice = hn::Set(d, 2.0f * cap_);
-    const auto near = hn::NegMulAdd(v, twice, hn::NegMulAdd(n, hn::Set(d, E::kLn2[0]), hn::Set(d, cap_)));
-    const auto low = hn::NegMulAdd(v, hn::Set(d, 2.0f * cap_low_), hn::Set(d, cap_low_));
-    const auto far = hn::NegMulAdd(n, hn::Set(d, E::kLn2[1]), hn::NegMulAdd(v_low, twice, low));
+    const auto near = hn::NegMulAdd(v.high, twice, hn::NegMulAdd(n, hn::Set(d, E::kLn2[0]), hn::Set(d, cap_)));
+    const auto low = hn::NegMulAdd(v.high, hn::Set(d, 2.0f * cap_low_), hn::Set(d, cap_low_));
+    const auto far = hn::NegMulAdd(n, hn::Set(d, E::kLn2[1]), hn::NegMulAdd(v.low, twice, low));
     const auto sign = hn::And(x, hn::Set(d, -0.0f));
     const Reduced<D> reduced = {hn::Xor(hn::Add(near, far), sign), hn::Add(hn::Xor(n, sign), magic)};
-    return {LongExpScaled(d, reduced, reduced.shifted), hn::Add(v, v_low)};
+    return {LongExpScaled(d, reduced, reduced.shifted), hn::Add(v.high, v.low)};
   }
 
  private:
@@ -100,8 +94,7 @@ class CapInSingles {
     const auto power = AddExponent(d, LookUpEighth(d, kCapPowers, shifted), shifted);
     const auto first = hn::MulAdd(power, r, power);
     const auto rest = hn::MulAdd(power, tail, hn::MulAdd(power, r, hn::Sub(power, first)));
-    const auto e = hn::Add(first, rest);
-    return {e, hn::Sub(rest, hn::Sub(e, first))};
+    return Settled(Parts<D>{first, rest});
   }
 
   float steep_;

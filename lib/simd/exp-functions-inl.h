@@ -88,6 +88,19 @@ struct Parts {
   hn::Vec<D> low;
 };
 
+// What rounding a + b to `sum` lost, if |a| >= |b| or a = 0.
+template <class V>
+HWY_INLINE V LostBySum(const V& a, const V& b, const V& sum) {
+  return hn::Sub(b, hn::Sub(sum, a));
+}
+
+// high + low, low at most half a unit of high.
+template <class D>
+HWY_INLINE Parts<D> Settled(const Parts<D>& x) {
+  const auto sum = hn::Add(x.high, x.low);
+  return {sum, LostBySum(x.high, x.low, sum)};
+}
+
 // x = n ln 2 + remainder + low; `low` is what rounding the remainder lost.
 template <class D>
 struct ReducedParts {

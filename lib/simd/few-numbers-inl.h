@@ -101,7 +101,18 @@ HWY_INLINE Parts<D> FewProduct(const Parts<D>& a, const Parts<D>& b) {
   return {high, hn::MulAdd(a.low, b.high, rest)};
 }
 
-// log(1 + q) = high + low, to 2^-27, sum = 1 + q.high rounded, q >= 0.
+// e / (1 + e), e >= 0 and settled, sum = 1 + e.high rounded.
+template <class D>
+HWY_INLINE Parts<D> FewShare(D d, const Parts<D>& e, const hn::Vec<D>& sum) {
+  const auto one = hn::Set(d, 1.0f);
+  const auto sum_low = hn::Add(hn::Sub(e.high, hn::Sub(sum, one)), e.low);
+  const auto inverse = hn::Div(one, sum);
+  const auto share = hn::Mul(e.high, inverse);
+  const auto lost = hn::Add(hn::NegMulAdd(share, sum, e.high), e.low);
+  return {share, hn::Mul(hn::NegMulAdd(share, sum_low, lost), inverse)};
+}
+
+// log(1 + q) = high + low, to 2^-27 (not settled), sum = 1 + q.high rounded, q >= 0.
 template <class D>
 HWY_INLINE Parts<D> FewLogParts(D d, const Parts<D>& q, const hn::Vec<D>& sum) {
   const hn::RebindToUnsigned<D> du;

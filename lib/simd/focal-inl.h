@@ -68,12 +68,8 @@ struct ShortFocalForm {
     const auto size = hn::Abs(x);
     const auto e = FewLongExp(d, ReduceExp(d, hn::Neg(size)));
     const auto sum = hn::Add(one, e.high);
-    const auto sum_low = hn::Add(hn::Sub(e.high, hn::Sub(sum, one)), e.low);
     // E / (1 + E), at most 1/2, and what it lacks to 1.
-    const auto inverse = hn::Div(one, sum);
-    const auto first = hn::Mul(e.high, inverse);
-    const auto rest = hn::NegMulAdd(first, sum_low, hn::Add(hn::NegMulAdd(first, sum, e.high), e.low));
-    const Parts<D> small = {first, hn::Mul(rest, inverse)};
+    const auto small = FewShare(d, e, sum);
     const auto most = hn::Sub(one, small.high);
     const Parts<D> large = {most, hn::Sub(hn::Sub(hn::Sub(one, most), small.high), small.low)};
     const Parts<D> q = {hn::IfThenElse(is_wrong, large.high, small.high),
@@ -82,8 +78,7 @@ struct ShortFocalForm {
     const auto lag = hn::IfThenElseZero(is_wrong, size);
     const auto near = hn::Add(lag, log.high);
     const auto near_low = hn::Add(LostByAnySum(lag, log.high, near), log.low);
-    const auto plain = hn::Add(near, near_low);
-    const Parts<D> loss = {plain, hn::Sub(near_low, hn::Sub(plain, near))};
+    const auto loss = Settled(Parts<D>{near, near_low});
     const auto square = FewProduct(q, q);
     // q + 2 p L.
     const Parts<D> twice = {hn::IfThenElse(is_wrong, hn::Add(small.high, small.high), hn::Add(large.high, large.high)),

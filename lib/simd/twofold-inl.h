@@ -42,12 +42,6 @@ HWY_INLINE hn::Pack<D, kCount> LookUp(hn::PackTag<D, kCount>, const float* table
   return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return LookUp(D(), table, index.at[i]); });
 }
 
-// What rounding a + b to `sum` lost, if |a| >= |b| or a = 0.
-template <class V>
-HWY_INLINE V LostBySum(const V& a, const V& b, const V& sum) {
-  return hn::Sub(b, hn::Sub(sum, a));
-}
-
 // Whether every lane of x is within reach; NaN is not.
 template <class D, int kCount>
 HWY_INLINE bool AreWithin(const hn::Pack<D, kCount>& x, float low, float high) {
@@ -153,13 +147,6 @@ struct TwofoldPower {
   hn::Vec<D> tail;
   hn::Vec<D> square;  // r^2
 };
-
-// high + low, low at most half a unit of high.
-template <class D>
-HWY_INLINE Parts<D> Settled(const Parts<D>& x) {
-  const auto sum = hn::Add(x.high, x.low);
-  return {sum, LostBySum(x.high, x.low, sum)};
-}
 
 // offset + offset_low + log(1 + r + r_low), |r| < 0.017 or 0.069, offset 0 or of larger magnitude than r. `base`: r, or
 // 0 where powers of r are nothing beside it and might be subnormal.
