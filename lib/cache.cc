@@ -42,11 +42,22 @@ int64_t AskProcessor(uint32_t highest_level) {
   return bytes > 0 ? bytes : CacheOfLeaf(kIntelLeaf, highest_level);
 }
 
-bool IsAmd() { return CacheOfLeaf(kAmdLeaf, 1) > 0; }
+// AMD's families, or 0: 0x19 is Zen 3 and Zen 4, 0x1A Zen 5.
+uint32_t AmdFamily() {
+  uint32_t eax, ebx, ecx, edx;
+  if (CacheOfLeaf(kAmdLeaf, 1) == 0 || __get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return 0;
+  return ((eax >> 8) & 0xF) + ((eax >> 20) & 0xFF);
+}
 #else
 int64_t AskProcessor(uint32_t) { return 0; }
-bool IsAmd() { return false; }
+uint32_t AmdFamily() { return 0; }
 #endif
+
+MemoryRequests RequestsFor(bool words) {
+  const uint32_t amd = AmdFamily();
+  if (amd >= 0x1A) return {false, words ? 8192 : 16384};
+  return words ? MemoryRequests{amd == 0, 6144} : MemoryRequests{true, 3072};
+}
 
 int64_t CacheBytes(uint32_t highest_level, int name, int64_t otherwise) {
   const int64_t asked = AskProcessor(highest_level);
@@ -68,7 +79,8 @@ int64_t BytesThatStay() {
 
 }  // namespace
 
-const bool asks_twice_for_words = !IsAmd();
+const MemoryRequests requests_for_words = RequestsFor(true);
+const MemoryRequests requests_for_floats = RequestsFor(false);
 
 bool GoesPastCache(int64_t bytes) {
   static const int64_t stays = BytesThatStay();
