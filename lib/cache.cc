@@ -42,7 +42,7 @@ int64_t AskProcessor(uint32_t highest_level) {
   return bytes > 0 ? bytes : CacheOfLeaf(kIntelLeaf, highest_level);
 }
 
-// AMD's families, or 0: 0x19 is Zen 3 and Zen 4, 0x1A Zen 5.
+// AMD's families, or 0. (0x19 is Zen 3 and Zen 4.)
 uint32_t AmdFamily() {
   uint32_t eax, ebx, ecx, edx;
   if (CacheOfLeaf(kAmdLeaf, 1) == 0 || __get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return 0;
@@ -53,9 +53,11 @@ int64_t AskProcessor(uint32_t) { return 0; }
 uint32_t AmdFamily() { return 0; }
 #endif
 
+constexpr uint32_t kZen5 = 0x1A;
+
 MemoryRequests RequestsFor(bool words) {
   const uint32_t amd = AmdFamily();
-  if (amd >= 0x1A) return {false, words ? 8192 : 16384};
+  if (amd >= kZen5) return {false, words ? 8192 : 16384};
   return words ? MemoryRequests{amd == 0, 6144} : MemoryRequests{true, 3072};
 }
 
@@ -81,6 +83,7 @@ int64_t BytesThatStay() {
 
 const MemoryRequests requests_for_words = RequestsFor(true);
 const MemoryRequests requests_for_floats = RequestsFor(false);
+const bool has_room_for_classes = AmdFamily() >= kZen5;
 
 bool GoesPastCache(int64_t bytes) {
   static const int64_t stays = BytesThatStay();

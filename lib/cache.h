@@ -22,6 +22,11 @@ struct MemoryRequests {
 extern const MemoryRequests requests_for_words;
 extern const MemoryRequests requests_for_floats;
 
+// Whether the L1 cache has places for 16 lines whose distance is a power of 2, where classes of images lie. 8 x 21 x 512
+// x 512 f32, loss, one thread: Zen 5 takes 11.0 ms if they are asked for into the L1 cache, 11.4 into L2 (with 511 x
+// 509 pixels 11.6, 12.5); Zen 4 0.94 of the time into L2.
+extern const bool has_room_for_classes;
+
 }  // namespace xent
 
 #endif  // XENT_LIB_CACHE_H_

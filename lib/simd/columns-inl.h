@@ -173,13 +173,10 @@ class Columns {
     const T* const x = logits_ + j * stride;
     Workspace* const work = work_;
     C* const stage = HasStage() ? &At(0, j) : nullptr;
-    // The processor does not foresee where the next classes lie: of this tile, or the next tile's first. (Into the L2
-    // cache: lines of classes often compete for the few places of the L1 cache. Zen 4, 21 classes: 0.94 of the time.)
-    const int64_t left = tile_.classes - j - kClasses;
-    const T* const next = left > 0 ? x + kClasses * stride : logits_ + kMostColumns;
-    const int64_t ahead = left > 0 ? std::min(left, kClasses) : std::min(tile_.classes, kClasses);
+    const T* ahead[kClasses];
+    for (int64_t k = 0; k < kClasses; ++k) ahead[k] = ClassAhead(j + k);
     for (int64_t r = 0; r < whole; r += kLanes) {
-      for (int64_t k = 0; k < ahead; ++k) __builtin_prefetch(next + k * stride + r, 0, 2);
+      for (int64_t k = 0; k < kClasses; ++k) PrefetchClass(ahead[k] + r);
       FoldVector<Exp, kClasses, kFirst>(j, r, work, stage,
                                         [&](int64_t k) HWY_ATTR { return FromStorage(Tag<C>(), x + k * stride + r); });
     }
@@ -190,6 +187,23 @@ class Columns {
       std::memcpy(padded, x + k * stride + whole, rest);
       return FromStorage(Tag<C>(), padded);
     });
+  }
+
+  // The processor does not foresee where the next classes lie. Whichever class is at work, that which comes so many
+  // later is asked for: of this tile, or of the next one's first.
+  HWY_INLINE const T* ClassAhead(int64_t j) const {
+    const int64_t later = j + std::min(kMostFolded, tile_.classes);
+    return later < tile_.classes ? logits_ + later * tile_.class_stride
+                                 : logits_ + kMostColumns + (later - tile_.classes) * tile_.class_stride;
+  }
+
+  // Lines of classes often compete for the few places of the L1 cache.
+  static HWY_INLINE void PrefetchClass(const T* from) {
+    if (has_room_for_classes) {
+      __builtin_prefetch(from, 0, 3);
+    } else {
+      __builtin_prefetch(from, 0, 2);
+    }
   }
 
   template <class Exp, int64_t kClasses, bool kFirst, class LoadAt>

@@ -11,6 +11,7 @@
 #include "lib/simd/exp-inl.h"
 #include "lib/simd/log-inl.h"
 #include "lib/simd/loops-inl.h"
+#include "lib/simd/packs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace xent {
@@ -90,67 +91,63 @@ constexpr double kMostUsualFactor = 0x1p120;
 using RowTag = hn::CappedTag<double, kRowLanes>;
 constexpr int64_t kRowVector = static_cast<int64_t>(hn::MaxLanes(RowTag()));
 
+// Vectors of rows that take every step together.
+constexpr int kRowPack = HWY_CAP_GE256 ? 2 : 1;
+
 // Results in f64 accuracy, or, of f32 lanes, with fewer divisions. No number is NaN.
 template <bool kGradient, bool kIsDouble, bool kOwnSlopes = false>
 bool FindPlainRows(const PlainRows& rows) {
-  const RowTag d;
-  const hn::RebindToUnsigned<RowTag> du;
-  const auto scale = hn::Set(d, rows.scale);
-  auto slope = hn::Set(d, rows.slope);
-  auto product = hn::Set(d, rows.slope * rows.scale);
   bool is_normal = true;
-  auto least = hn::Set(d, 1.0);
+  auto least = hn::Set(RowTag(), 1.0);
   auto most = least;
   auto farthest = least;
-  const auto store_mark = [&](hn::Vec<RowTag> rest, double* to) HWY_ATTR {
-    hn::StoreU(hn::Mul(scale, hn::Sub(hn::Zero(d), hn::Mul(slope, rest))), d, to);
-  };
-  const auto store_factor = [&](hn::Vec<RowTag> factor, double* to) HWY_ATTR {
-    hn::StoreU(factor, d, to);
-    if constexpr (kOwnSlopes) {
-      const auto size = hn::Abs(factor);
-      const auto is_usual =
-          hn::And(hn::Gt(size, hn::Set(d, kLeastUsualFactor)), hn::Lt(size, hn::Set(d, kMostUsualFactor)));
-      is_normal &= hn::AllTrue(d, hn::Or(is_usual, hn::Eq(slope, hn::Zero(d))));
-    }
-  };
-  for (int64_t i = 0; i < rows.count; i += kRowVector) {
-    const auto others = hn::LoadU(d, rows.sums + i);
-    const auto x = hn::LoadU(d, rows.logit + i);
-    least = hn::Min(least, others);
-    most = hn::Max(most, others);
-    farthest = hn::Max(farthest, hn::Abs(x));
+  const auto find = [&](auto d, int64_t i) XENT_LAMBDA {
+    const hn::RebindToUnsigned<decltype(d)> du;
+    auto others = hn::LoadU(d, rows.sums + i);
+    auto x = hn::LoadU(d, rows.logit + i);
     const auto reduced = ReduceExp(d, x);
     const auto mantissa = ExpMantissa(d, reduced.remainder);
     const auto n = hn::ShiftLeft<52>(hn::BitCast(du, reduced.shifted));  // in the place of the exponent
     const auto ratio = hn::BitCast(d, hn::Sub(hn::BitCast(du, hn::Div(others, mantissa)), n));
     hn::StoreU(kIsDouble ? LogOnePlus(d, ratio) : ShortLogOnePlus(d, ratio), d, rows.gap + i);
+    auto total = others;
     if constexpr (kGradient) {
-      const auto total = hn::Add(others, hn::BitCast(d, hn::Add(hn::BitCast(du, mantissa), n)));
-      most = hn::Max(most, total);
+      const auto scale = hn::Set(d, rows.scale);
+      const auto slope = kOwnSlopes ? hn::LoadU(d, rows.slopes + i) : hn::Set(d, rows.slope);
+      const auto product = hn::Mul(slope, scale);
+      total = hn::Add(others, hn::BitCast(d, hn::Add(hn::BitCast(du, mantissa), n)));
+      const auto inverse = hn::Div(hn::Set(d, 1.0), total);
+      const auto factor = kIsDouble ? hn::Div(product, total) : hn::Mul(product, inverse);
+      const auto rest = kIsDouble ? hn::Div(others, total) : hn::Mul(others, inverse);
+      hn::StoreU(factor, d, rows.factor + i);
+      hn::StoreU(hn::Mul(scale, hn::Sub(hn::Zero(d), hn::Mul(slope, rest))), d, rows.mark + i);
       if constexpr (kOwnSlopes) {
-        slope = hn::LoadU(d, rows.slopes + i);
-        product = hn::Mul(slope, scale);
-      }
-      if constexpr (kIsDouble) {
-        store_factor(hn::Div(product, total), rows.factor + i);
-        store_mark(hn::Div(others, total), rows.mark + i);
-      } else {
-        const auto inverse = hn::Div(hn::Set(d, 1.0), total);
-        store_factor(hn::Mul(product, inverse), rows.factor + i);
-        store_mark(hn::Mul(others, inverse), rows.mark + i);
+        const auto size = hn::Abs(factor);
+        const auto is_usual =
+            hn::And(hn::Gt(size, hn::Set(d, kLeastUsualFactor)), hn::Lt(size, hn::Set(d, kMostUsualFactor)));
+        is_normal &= hn::AllTrue(d, hn::Or(is_usual, hn::Eq(slope, hn::Zero(d))));
       }
     }
+    for (int v = 0; v < hn::VectorCount(d); ++v) {
+      least = hn::Min(least, hn::VectorOf(others, v));
+      most = hn::Max(most, hn::VectorOf(total, v));
+      farthest = hn::Max(farthest, hn::Abs(hn::VectorOf(x, v)));
+    }
+  };
+  int64_t i = 0;
+  for (; i + kRowPack * kRowVector <= rows.count; i += kRowPack * kRowVector) {
+    find(hn::PackTag<RowTag, kRowPack>(), i);
   }
+  for (; i < rows.count; i += kRowVector) find(RowTag(), i);
   // Every total is more than the least of the others.
-  const double low = hn::GetLane(hn::MinOfLanes(d, least));
-  const double high = hn::GetLane(hn::MaxOfLanes(d, most));
+  const double low = hn::GetLane(hn::MinOfLanes(RowTag(), least));
+  const double high = hn::GetLane(hn::MaxOfLanes(RowTag(), most));
   if constexpr (kGradient && !kOwnSlopes) {
     const double size = std::fabs(rows.slope * rows.scale);
     is_normal = size / high > kLeastUsualFactor && size / low < kMostUsualFactor;
   }
   return is_normal && low > kLeastUsual && high < kMostUsualTotal &&
-         hn::GetLane(hn::MaxOfLanes(d, farthest)) < kUsualLogit;
+         hn::GetLane(hn::MaxOfLanes(RowTag(), farthest)) < kUsualLogit;
 }
 
 template <bool kIsDouble>
