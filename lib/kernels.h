@@ -169,7 +169,8 @@ struct GradientTile {
   int64_t stride;
   int64_t class_stride;
   bool stream;        // bypass the cache: the gradient is much larger than it
-  bool are_products;  // every offset is 0, and nothing is tilted
+  bool are_products;  // nothing is tilted, and every offset is 0, or that of write_plain
+  double offset;      // of write_plain, of each row that is read
   TargetRows targets;
 };
 
@@ -276,10 +277,12 @@ struct PlainRows {
   const double* logit;   // of the label
   double slope;          // d(objective) / d(row loss)
   const double* slopes;  // each row's, in place of it; null: all have the same
+  double target_own;     // the label's target, and that of all other classes; 1 and 0 if rows have own slopes, or for
+  double target_rest;    // doubles
   double scale;          // d(the row's numbers) / d(logits)
   double* gap;           // lse - logit, the loss
-  double* factor;        // of e^x in the gradient, scale slope / (S + e); null: no gradient
-  double* mark;          // the label's element, -scale (slope S / (S + e))
+  double* factor;        // of e^x in the gradient, scale slope (own + rest) / (S + e); null: no gradient
+  double* mark;          // the label's element, scale (-slope own S / (S + e) + slope rest e / (S + e))
 };
 
 // Sums of values of rows, and what rounding them lost: row r is added to sum r % kRowLanes.

@@ -322,7 +322,7 @@ void General::FindProbabilities(Work* work) const {
     const Tile tile = {piece.z,     piece.classes, 1,    rows.count, piece.classes, rows.read,
                        work->stage, nullptr,       true, false,      1.0,           nullptr};
     doubles_.write_staged(tile, rows.states, rows.grads,
-                          GradientTile{work->probabilities, piece.classes, 1, false, true, {}});
+                          GradientTile{work->probabilities, piece.classes, 1, false, true, 0.0, {}});
     work->has_probabilities = true;
     return;
   }

@@ -75,6 +75,7 @@ bool Softmax::WriteGradient(const Tile& tile, const Team& team, Carried* before,
                               1,
                               stream_,
                               task_.options.label_smoothing == 0.0 && !HasEntropyGradient(task_),
+                              0.0,
                               TargetsOf(rows.first, 0)};
     kernels_.write_staged(tile, rows.states, rows.grads, out);
     return true;

@@ -234,7 +234,11 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, RowTotals*
   if (task_.outputs.entropy != nullptr) WriteEntropies(first, count, work->labels);
   int64_t largest[kFewTileRows];
   if (WantsClasses(task_)) kernels_.find_largest(tile, largest);
-  const GradientTile gradient = wants_gradient ? PlainGradient(first) : GradientTile{};
+  GradientTile gradient = wants_gradient ? PlainGradient(first) : GradientTile{};
+  const bool is_smoothed = task_.options.label_smoothing != 0.0;
+  double* const differences = work->sums;  // which are done with by then
+  const Smoothing smoothing = is_smoothed ? SmoothingOf(task_) : Smoothing{0.0, 0.0, 1.0, 0.0};
+  gradient.offset = smoothing.share * (slope_ * SlopeOfLogits());
   if (is_few_) {
     if (!kernels_.few_rows(tile, slope_, work->gap, wants_gradient ? &gradient : nullptr, work->is_unusual))
       return false;
@@ -242,13 +246,19 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, RowTotals*
     if (!kernels_.stage_plain(tile, work->sums, work->logit, pending)) return false;
     for (int64_t r = 0; r < count && task_.options.scale != 1.0; ++r) work->logit[r] *= task_.options.scale;
     if (!math_.plain_rows(PlainRows{count, x.IsDouble(), work->sums, work->logit, slope_,
-                                    has_own_slopes_ && wants_gradient ? work->slope : nullptr, SlopeOfLogits(),
-                                    work->gap, wants_gradient ? work->factor : nullptr, work->mark})) {
+                                    has_own_slopes_ && wants_gradient ? work->slope : nullptr, smoothing.own,
+                                    smoothing.rest, SlopeOfLogits(), work->gap, wants_gradient ? work->factor : nullptr,
+                                    work->mark})) {
       return false;
     }
+    if (is_smoothed) kernels_.sum_differences(tile, differences);
     if (wants_gradient) kernels_.write_plain(tile, work->factor, work->mark, gradient, pending);
   }
   if (WantsClasses(task_)) WriteClasses(task_, first, count, work->labels, work->gap, largest, totals);
+  for (int64_t r = 0; is_smoothed && r < count; ++r) {
+    if (work->labels[r] == kSkipRow) continue;
+    work->gap[r] = SmoothedCross(smoothing, work->gap[r], differences[r]);
+  }
   for (int64_t r = 0; has_own_slopes_ && r < count; ++r) {
     const double weight = work->class_weight[r];
     work->gap[r] = work->weight[r] * (weight == 0.0 ? 0.0 : weight * work->gap[r]);
@@ -319,7 +329,7 @@ bool Softmax::RunTile(int64_t first, int64_t count, const Team& team, Stage* sta
 GradientTile Softmax::PlainGradient(int64_t first) const {
   const int64_t stride = has_columns_ ? 1 : task_.gradient.outer_stride;
   const int64_t class_stride = has_columns_ ? task_.gradient.class_stride : 1;
-  return GradientTile{GradientData(first), stride, class_stride, stream_, true, {}};
+  return GradientTile{GradientData(first), stride, class_stride, stream_, true, 0.0, {}};
 }
 
 // Rows side by side, their classes apart: states and gradients of many rows at a time, scalars of kTileRows.
@@ -385,9 +395,9 @@ void Softmax::RunColumns(int64_t first, int64_t count, Rows* rows, RowTotals* to
 void Softmax::FindGradients(Rows* rows) const {
   if (SlopeOfLogits() != 1.0) ScaleGradients(task_, SlopeOfLogits(), rows);
   if (HasEntropyGradient(task_)) {
-    FindTiltedGrads(SlopeOfLogits(), SmoothingShare(task_), rows);
+    FindTiltedGrads(SlopeOfLogits(), SmoothingOf(task_).share, rows);
   } else {
-    FindGrads(rows->a, SmoothingShare(task_), rows->mark, rows);
+    FindGrads(rows->a, SmoothingOf(task_).share, rows->mark, rows);
   }
   for (int64_t r = 0; r < rows->count && is_dense_; ++r) {
     if (rows->grads[r].kind == RowGrad::kSoftmax && std::isnan(rows->cross[r])) rows->grads[r].kind = RowGrad::kNaN;
@@ -405,8 +415,10 @@ void Softmax::FindScalars(const Tile& tile, Rows* rows) const {
   const xent_softmax_options& options = task_.options;
   const xent_softmax_outputs& out = task_.outputs;
   const bool needs_lse = options.z_loss != 0.0 || out.lse != nullptr;
-  const bool needs_probability = options.focal_gamma != 0.0 || out.probability != nullptr || HasBeside(task_);
-  const bool needs_rest = needs_probability || out.gradient != nullptr;
+  const bool wants_gradient = out.gradient != nullptr;
+  const bool needs_probability =
+      options.focal_gamma != 0.0 || out.probability != nullptr || (wants_gradient && HasBeside(task_));
+  const bool needs_rest = needs_probability || wants_gradient;
   kernels_.gather(tile, rows->logit);
   for (int64_t r = 0; r < rows->count && options.scale != 1.0; ++r) rows->logit[r] *= options.scale;
   if (options.masked_row == XENT_MASKED_ROW_ZERO) SkipMasked(rows);

@@ -248,27 +248,31 @@ double LeastProbability(const SoftmaxTask& task) {
   return task.logits.IsDouble() ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
 }
 
-double SmoothingShare(const SoftmaxTask& task) {
+Smoothing SmoothingOf(const SoftmaxTask& task) {
+  const double eps = task.options.label_smoothing;
   const bool is_uniform = task.options.smoothing == XENT_SMOOTHING_UNIFORM;
   const int64_t classes = task.logits.classes - (is_uniform ? 0 : 1);
-  return classes > 0 ? task.options.label_smoothing / static_cast<double>(classes) : 0.0;
+  const double share = classes > 0 ? eps / static_cast<double>(classes) : 0.0;
+  const double others = static_cast<double>(task.logits.classes - 1);
+  return {share, others * share, (1.0 - eps) + (is_uniform ? share : 0.0), others};
 }
 
 // sum_{j != y} (lse - x_j) = (K - 1) gap - sum_j (x_j - x_y). Both are as large as the distances between logits, and
 // what cancels is no more than the label's own term holds.
+double SmoothedCross(const Smoothing& smoothing, double gap, double differences) {
+  if (std::isnan(gap)) return kNaN;
+  if (std::isinf(gap)) return kInfinity;
+  const double of_others = smoothing.others * gap - differences;
+  return smoothing.own * gap + smoothing.share * std::max(of_others, 0.0);
+}
+
 void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Rows* rows) {
-  const double share = SmoothingShare(task);
-  const bool is_uniform = task.options.smoothing == XENT_SMOOTHING_UNIFORM;
-  const double own = (1.0 - task.options.label_smoothing) + (is_uniform ? share : 0.0);
-  const double others = static_cast<double>(task.logits.classes - 1);
+  const Smoothing smoothing = SmoothingOf(task);
   for (int64_t r = 0; r < rows->count; ++r) {
-    const double of_others = others * rows->mark_gap[r] - differences[r];
-    rows->target_own[r] = own;
-    rows->target_rest[r] = others * share;
-    rows->target_sum[r] = own + others * share;
-    rows->cross[r] = own * rows->mark_gap[r] + share * std::max(of_others, 0.0);
-    if (std::isinf(rows->mark_gap[r])) rows->cross[r] = kInfinity;
-    if (std::isnan(rows->mark_gap[r])) rows->cross[r] = kNaN;
+    rows->target_own[r] = smoothing.own;
+    rows->target_rest[r] = smoothing.rest;
+    rows->target_sum[r] = smoothing.own + smoothing.rest;
+    rows->cross[r] = SmoothedCross(smoothing, rows->mark_gap[r], differences[r]);
   }
 }
 
@@ -351,12 +355,18 @@ void AddBeside(const SoftmaxTask& task, Rows* rows) {
 
 }  // namespace
 
-bool HasBeside(const SoftmaxTask& task) {
+namespace {
+
+// The same but for label smoothing.
+bool HasOtherBeside(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
   return options.z_loss != 0.0 || options.entropy_weight != 0.0 || options.lse_upstream != nullptr ||
-         options.entropy_upstream != nullptr || !task.HasLabels() || options.label_smoothing != 0.0 ||
-         task.product != Product::kGradient;
+         options.entropy_upstream != nullptr || !task.HasLabels() || task.product != Product::kGradient;
 }
+
+}  // namespace
+
+bool HasBeside(const SoftmaxTask& task) { return HasOtherBeside(task) || task.options.label_smoothing != 0.0; }
 
 bool HasEntropyGradient(const SoftmaxTask& task) {
   return task.options.entropy_weight != 0.0 || task.options.entropy_upstream != nullptr;
@@ -371,17 +381,21 @@ bool HasOwnSlopes(const SoftmaxTask& task) {
 
 namespace {
 
+// Perhaps smoothed.
 bool HasPlainTerms(const SoftmaxTask& task) {
-  return !HasBeside(task) && task.options.focal_gamma == 0.0 && task.options.lse == nullptr;
+  return !HasOtherBeside(task) && task.options.focal_gamma == 0.0 && task.options.lse == nullptr;
 }
 
 }  // namespace
 
-bool HasPlainOptions(const SoftmaxTask& task) { return HasPlainTerms(task) && !HasOwnSlopes(task); }
+bool HasPlainOptions(const SoftmaxTask& task) {
+  return HasPlainTerms(task) && task.options.label_smoothing == 0.0 && !HasOwnSlopes(task);
+}
 
 bool IsPlainLoss(const SoftmaxTask& task) {
   const xent_softmax_outputs& out = task.outputs;
-  return HasPlainTerms(task) && task.options.row_state == nullptr && out.lse == nullptr && out.probability == nullptr &&
+  return HasPlainTerms(task) && (task.options.label_smoothing == 0.0 || !HasOwnSlopes(task)) &&
+         task.options.row_state == nullptr && out.lse == nullptr && out.probability == nullptr &&
          out.log_probability == nullptr && out.row_state == nullptr;
 }
 

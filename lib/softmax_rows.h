@@ -116,14 +116,23 @@ void SetTarget(double own, double rest, double gaps, int64_t r, Rows* rows);
 // The same with label smoothing, from the sums of x_j - x_y over the classes.
 void TargetSmoothedLabels(const SoftmaxTask& task, const double* differences, Rows* rows);
 
-// What label smoothing gives to a class that is not the label.
-double SmoothingShare(const SoftmaxTask& task);
+// What label smoothing gives to each class that is not the label, to all of them, and what it leaves to the label.
+struct Smoothing {
+  double share;
+  double rest;
+  double own;
+  double others;  // classes that are not the label
+};
+Smoothing SmoothingOf(const SoftmaxTask& task);
+
+// The cross-entropy of smoothed labels from lse - x_y and the sum of x_j - x_y over the classes.
+double SmoothedCross(const Smoothing& smoothing, double gap, double differences);
 
 // A smaller probability counts as 0 in the gradient.
 double LeastProbability(const SoftmaxTask& task);
 
 // Whether a row's loss is lse less the logit of its label, weighted perhaps; and no output asks for what plain_rows
-// does not find: what most calls are.
+// does not find: what most calls are. Or the same smoothed.
 bool IsPlainLoss(const SoftmaxTask& task);
 
 // Whether rows have weights or upstream factors of their own.

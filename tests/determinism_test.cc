@@ -382,6 +382,26 @@ TEST(Position, WeighedRowsHaveTheSameBitsWhateverIsAskedFor) {
   });
 }
 
+TEST(Position, SmoothedRowsHaveTheSameBitsWhateverIsAskedFor) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const int64_t classes : {1, 2, 3, 10, 16, 17, 33, 100, 255, 256, 300, 1000, 2048}) {
+      for (const bool is_usual : {false, true}) {
+        Problem batch = is_usual ? Problem(dtype, 100, classes) : MixedRows(dtype, classes);
+        if (is_usual) batch.Fill("normal", 12);
+        for (const double eps : {0.1, 0.9, 1e-30}) {
+          batch.options.label_smoothing = eps;
+          batch.options.smoothing = classes % 2 == 0 ? XENT_SMOOTHING_UNIFORM : XENT_SMOOTHING_OTHERS;
+          batch.options.upstream = eps == 0.1 ? -0.75 : 1.0;
+          const Results all = MustRun(batch);  // lse among it goes the long way
+          ASSERT_EQ(FirstDifference(MustRun(batch, kTotal | kRowLoss), all), "") << classes << " classes, " << eps;
+          ASSERT_EQ(FirstDifference(MustRun(batch, kTotal | kRowLoss | kGradient), all), "")
+              << TypeName(dtype) << ", " << classes << " classes, " << eps;
+        }
+      }
+    }
+  });
+}
+
 TEST(Repetition, EveryRunGivesTheSameBits) {
   ForEveryIsaAndType([](xent_dtype dtype) {
     Problem problem = IntegerProblem(dtype, 700, 300, 5);

@@ -85,6 +85,7 @@ struct RowWrite {
   const RowGrad* grad;  // null: products only
   double tilt;          // the factor of what tilts
   C factor;
+  C offset;
   double mark;  // the label's element
   bool has_mark;
   bool has_small;  // its probabilities may be of any size
@@ -93,9 +94,10 @@ struct RowWrite {
 template <class C>
 RowWrite<C> PlanWrite(const RowState& state, const RowGrad& grad, C* staged, int64_t classes) {
   const C factor = PrepareStaged(state, grad, staged, classes);
-  if (grad.kind != RowGrad::kSoftmax) return {nullptr, 1.0, factor, 0.0, false, false};
+  if (grad.kind != RowGrad::kSoftmax) return {nullptr, 1.0, factor, C(0), 0.0, false, false};
   const PlainFactors<C> plain(grad);
-  return {&grad, plain.tilt, plain.own != C(0) ? plain.own : factor, grad.label_value, true, grad.plan == kCareful};
+  return {&grad, plain.tilt,           plain.own != C(0) ? plain.own : factor, OwnOffset<C>(grad), grad.label_value,
+          true,  grad.plan == kCareful};
 }
 
 template <class T>
@@ -117,11 +119,12 @@ void WriteColumns(const Tile& tile, const RowState* states, const RowGrad* grads
   columns.Write(static_cast<T*>(out.data), out.class_stride, out.stream);
 }
 
-// Elements of rows that lie behind each other, times their rows' factors, but for those that are final already.
+// Elements of rows that lie behind each other, times their rows' factors less an offset, but for those that are final
+// already.
 template <class C>
 class RowProducts {
  public:
-  RowProducts(C* stage, int64_t rows, int64_t classes) : stage_(stage), classes_(classes) {
+  RowProducts(C* stage, int64_t rows, int64_t classes, C offset) : stage_(stage), classes_(classes), offset_(offset) {
     inverse_ = (uint64_t{1} << 32) / static_cast<uint64_t>(classes) + 1;  // i * inverse_ >> 32 is the row of element i
     std::memset(final_, 0, static_cast<size_t>(rows * classes) + kSlack);
     std::fill(factors_ + rows, factors_ + rows + LanesOf<C>(), C(0));
@@ -137,6 +140,7 @@ class RowProducts {
     stage_[i] = mark;
     final_[i] = 1;
   }
+  void SetFinal(int64_t row) { std::memset(final_ + row * classes_, 1, static_cast<size_t>(classes_)); }
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
@@ -151,7 +155,7 @@ class RowProducts {
       const hn::RebindToSigned<D> di;
       factor = hn::TableLookupLanes(hn::LoadU(d, from), hn::IndicesFromVec(d, hn::LoadU(di, rows_ + begin)));
     }
-    return hn::IfThenElse(IsFinal(d, final_ + i), x, hn::Mul(x, factor));
+    return hn::IfThenElse(IsFinal(d, final_ + i), x, hn::MulSub(x, factor, hn::Set(d, offset_)));
   }
 
  private:
@@ -172,6 +176,7 @@ class RowProducts {
 
   C* const stage_;
   const int64_t classes_;
+  const C offset_;
   uint64_t inverse_;
   C factors_[kPlainTileRows + LanesOf<C>()];
   Index rows_[3 * LanesOf<C>()];
@@ -276,8 +281,7 @@ void WriteSingly(const Tile& tile, const GradientTile& out, PendingWrite* pendin
       const auto map = [&](const auto& element) {
         MapOut(staged, classes, element, to, false, next + r * tile.stride);
       };
-      const C offset = write.grad != nullptr ? OwnOffset<C>(*write.grad) : C(0);
-      WithProduct(write.factor, offset, write.has_small, [&](const auto& product) {
+      WithProduct(write.factor, write.offset, write.has_small, [&](const auto& product) {
         if (write.grad == nullptr) return map(product);
         WithTerms(product, *write.grad, write.tilt, static_cast<const T*>(tile.logits) + r * tile.stride, classes,
                   out.targets, r, map);
@@ -305,7 +309,7 @@ void WriteTogether(const Tile& tile, const GradientTile& out, const Fill& fill) 
   using C = Compute<T>;
   const int64_t n = tile.rows * tile.classes;
   C* const stage = static_cast<C*>(tile.stage);
-  RowProducts<C> products(stage, tile.rows, tile.classes);
+  RowProducts<C> products(stage, tile.rows, tile.classes, static_cast<C>(out.offset));
   fill(products);
   const T* const next = static_cast<const T*>(tile.logits) + n;
   MapOut(stage, n, products, static_cast<T*>(out.data), out.stream, next);
@@ -353,13 +357,19 @@ void WritePlain(const Tile& tile, const double* factors, const double* marks, co
     if (!IsTogether<T>(tile, out)) {
       WriteSingly<T>(tile, out, pending, [&](int64_t r, C*) {
         const bool is_read = tile.labels[r] != kSkipRow;
-        return RowWrite<C>{nullptr, 1.0, is_read ? static_cast<C>(factors[r]) : C(1), marks[r], is_read, false};
+        const C factor = is_read ? static_cast<C>(factors[r]) : C(1);
+        const C offset = is_read ? static_cast<C>(out.offset) : C(0);
+        return RowWrite<C>{nullptr, 1.0, factor, offset, marks[r], is_read, false};
       });
     } else {
       WriteTogether<T>(tile, out, [&](RowProducts<C>& products) {
         NarrowFactors(tile, factors, products.Factors());
         for (int64_t r = 0; r < tile.rows; ++r) {
-          if (tile.labels[r] != kSkipRow) products.SetMark(r, tile.labels[r], static_cast<C>(marks[r]));
+          if (tile.labels[r] == kSkipRow) {
+            products.SetFinal(r);
+          } else {
+            products.SetMark(r, tile.labels[r], static_cast<C>(marks[r]));
+          }
         }
       });
     }

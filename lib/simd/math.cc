@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "lib/kernels.h"
 #include "lib/simd/exp-inl.h"
@@ -87,6 +88,7 @@ constexpr double kLeastUsual = 0x1p-200;
 constexpr double kMostUsualTotal = 0x1p59;
 constexpr double kLeastUsualFactor = 0x1p-120;
 constexpr double kMostUsualFactor = 0x1p120;
+constexpr double kLeastProbability = std::numeric_limits<float>::min();  // a smaller one counts as 0 in a gradient
 
 using RowTag = hn::CappedTag<double, kRowLanes>;
 constexpr int64_t kRowVector = static_cast<int64_t>(hn::MaxLanes(RowTag()));
@@ -95,7 +97,7 @@ constexpr int64_t kRowVector = static_cast<int64_t>(hn::MaxLanes(RowTag()));
 constexpr int kRowPack = HWY_CAP_GE256 ? 2 : 1;
 
 // Results in f64 accuracy, or, of f32 lanes, with fewer divisions. No number is NaN.
-template <bool kGradient, bool kIsDouble, bool kOwnSlopes = false>
+template <bool kGradient, bool kIsDouble, bool kOwnSlopes = false, bool kSmoothed = false>
 bool FindPlainRows(const PlainRows& rows) {
   bool is_normal = true;
   auto least = hn::Set(RowTag(), 1.0);
@@ -114,13 +116,22 @@ bool FindPlainRows(const PlainRows& rows) {
     if constexpr (kGradient) {
       const auto scale = hn::Set(d, rows.scale);
       const auto slope = kOwnSlopes ? hn::LoadU(d, rows.slopes + i) : hn::Set(d, rows.slope);
-      const auto product = hn::Mul(slope, scale);
-      total = hn::Add(others, hn::BitCast(d, hn::Add(hn::BitCast(du, mantissa), n)));
+      const auto target_sum = hn::Set(d, rows.target_own + rows.target_rest);
+      const auto product = hn::Mul(kSmoothed ? hn::Mul(slope, target_sum) : slope, scale);
+      const auto own = hn::BitCast(d, hn::Add(hn::BitCast(du, mantissa), n));
+      total = hn::Add(others, own);
       const auto inverse = hn::Div(hn::Set(d, 1.0), total);
       const auto factor = kIsDouble ? hn::Div(product, total) : hn::Mul(product, inverse);
       const auto rest = kIsDouble ? hn::Div(others, total) : hn::Mul(others, inverse);
       hn::StoreU(factor, d, rows.factor + i);
-      hn::StoreU(hn::Mul(scale, hn::Sub(hn::Zero(d), hn::Mul(slope, rest))), d, rows.mark + i);
+      const auto of_own = kSmoothed ? hn::Mul(slope, hn::Set(d, rows.target_own)) : slope;
+      auto mark = hn::Sub(hn::Zero(d), hn::Mul(of_own, rest));
+      if constexpr (kSmoothed) {
+        const auto p = hn::Div(own, total);
+        const auto of_rest = hn::Mul(p, hn::Mul(slope, hn::Set(d, rows.target_rest)));
+        mark = hn::Add(mark, hn::IfThenElseZero(hn::Ge(p, hn::Set(d, kLeastProbability)), of_rest));
+      }
+      hn::StoreU(hn::Mul(scale, mark), d, rows.mark + i);
       if constexpr (kOwnSlopes) {
         const auto size = hn::Abs(factor);
         const auto is_usual =
@@ -153,6 +164,10 @@ bool FindPlainRows(const PlainRows& rows) {
 template <bool kIsDouble>
 HWY_INLINE bool FindAnyPlainRows(const PlainRows& rows) {
   if (HWY_UNLIKELY(rows.slopes != nullptr)) return FindPlainRows<true, kIsDouble, true>(rows);
+  const bool is_smoothed = rows.target_own != 1.0 || rows.target_rest != 0.0;
+  if (HWY_UNLIKELY(!kIsDouble && is_smoothed && rows.factor != nullptr)) {
+    return FindPlainRows<true, false, false, true>(rows);
+  }
   return rows.factor == nullptr ? FindPlainRows<false, kIsDouble>(rows) : FindPlainRows<true, kIsDouble>(rows);
 }
 

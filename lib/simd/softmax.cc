@@ -48,18 +48,38 @@ bool StagePlain(const Tile& tile, double* sums, double* logit, PendingWrite* pen
 // So few that ordering them into lanes takes longer than adding one after another.
 constexpr int64_t kAddedInTurn = 16;
 
+// Row by row, kTogether at a time: one row's additions wait for each other.
+template <int kTogether, class T>
+HWY_INLINE void SumInTurn(const T* x, int64_t stride, int64_t classes, double* sums) {
+  double of[kTogether] = {};
+  for (int64_t j = 0; j < classes; ++j) {
+    HWY_UNROLL(8)
+    for (int i = 0; i < kTogether; ++i) of[i] += WidenOne(x + i * stride + j);
+  }
+  std::copy(of, of + kTogether, sums);
+}
+
 // The reference is subtracted once, in f64: logits of f32 that lie close to each other far from 0 are multiples of the
 // same power of two, so that their sum is exact; others are as far apart as they are large.
 template <class T>
 void SumDifferences(const Tile& tile, double* sums) {
   using C = Compute<T>;
+  constexpr int kTogether = 8;
+  const bool are_short = sizeof(C) == sizeof(float) && tile.classes <= kAddedInTurn;
+  const T* const logits = static_cast<const T*>(tile.logits);
+  const int64_t together = are_short && tile.is_read ? tile.rows / kTogether * kTogether : 0;
+  for (int64_t r = 0; r < together; r += kTogether) {
+    SumInTurn<kTogether>(logits + r * tile.stride, tile.stride, tile.classes, sums + r);
+  }
   for (int64_t r = 0; r < tile.rows; ++r) {
     if (tile.labels[r] == kSkipRow) continue;
-    const T* const x = static_cast<const T*>(tile.logits) + r * tile.stride;
+    const T* const x = logits + r * tile.stride;
     double high = 0.0;
     double low = 0.0;
-    if (sizeof(C) == sizeof(float) && tile.classes <= kAddedInTurn) {
-      for (int64_t j = 0; j < tile.classes; ++j) high += WidenOne(x + j);
+    if (r < together) {
+      high = sums[r];
+    } else if (are_short) {
+      SumInTurn<1>(x, tile.stride, tile.classes, &high);
     } else {
       SignedSum<C> sum;
       Itself itself;
