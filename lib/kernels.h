@@ -185,8 +185,8 @@ struct SoftmaxKernels {
   // states: the sums of the rows without their labels, the labels' logits; 1 and 0 for rows that are not read. False:
   // one of the rows is careful, and nothing was found. Some of what is pending is written meanwhile.
   bool (*stage_plain)(const Tile& tile, double* sums, double* logit, PendingWrite* pending);
-  // Each exponential times its row's factor; at the labels their marks; 0 for rows that are not read. Finishes what is
-  // pending, and may leave this pending.
+  // Each exponential times its row's factor less the tile's offset; at the labels their marks; 0 for rows that are not
+  // read. Finishes what is pending, and may leave this pending.
   void (*write_plain)(const Tile& tile, const double* factors, const double* marks, const GradientTile& out,
                       PendingWrite* pending);
   // Losses of rows of few classes and their gradient, if out is given, lane = row. Two classes have a closed form: no

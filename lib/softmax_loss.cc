@@ -238,7 +238,7 @@ bool Softmax::RunPlain(int64_t first, int64_t count, Carried* before, RowTotals*
   const bool is_smoothed = task_.options.label_smoothing != 0.0;
   double* const differences = work->sums;  // which are done with by then
   const Smoothing smoothing = is_smoothed ? SmoothingOf(task_) : Smoothing{0.0, 0.0, 1.0, 0.0};
-  gradient.offset = smoothing.share * (slope_ * SlopeOfLogits());
+  if (is_smoothed) gradient.offset = smoothing.share * (slope_ * SlopeOfLogits());  // else a product may be -0
   if (is_few_) {
     if (!kernels_.few_rows(tile, slope_, work->gap, wants_gradient ? &gradient : nullptr, work->is_unusual))
       return false;

@@ -357,7 +357,7 @@ void AddBeside(const SoftmaxTask& task, Rows* rows) {
 
 namespace {
 
-// The same but for label smoothing.
+// HasBeside, but for label smoothing.
 bool HasOtherBeside(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;
   return options.z_loss != 0.0 || options.entropy_weight != 0.0 || options.lse_upstream != nullptr ||
@@ -460,7 +460,7 @@ void FindGrads(const double* scale, double offset_of_b, const double* left_out, 
     grad.total = TimesPowerOfTwo(rows->total[r], up);
     grad.anchor = rows->states[r].anchor;
     grad.label_value = left_out[r];
-    grad.offset = 0.0;
+    grad.offset = grad.base = grad.tilt = 0.0;
     grad.target = rows->b[r];
     grad.exponent = static_cast<int32_t>(static_cast<int64_t>(rows->total_exponent[r]) - up);
     grad.plan = rows->states[r].plan;

@@ -141,7 +141,7 @@ bool HasOwnSlopes(const SoftmaxTask& task);
 // Whether a row's loss is lse less the logit of its label, and its gradient that times a slope which all rows share.
 bool HasPlainOptions(const SoftmaxTask& task);
 
-// Whether anything but a row's label pulls at its probabilities: then FindLosses needs p_y.
+// Whether anything but a row's label pulls at its probabilities: then FindLosses needs p_y for a gradient.
 bool HasBeside(const SoftmaxTask& task);
 
 // The row losses and, if the gradient is wanted, its parts.

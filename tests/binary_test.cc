@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -221,6 +222,40 @@ TEST(Sigmoid, FocalLossOfGammaTwoIsWithinBoundsWithEveryFactor) {
         Compare(problem, formula, MustRunBinary(problem), &worst);
         worst.Print((std::string(xent_isa_chosen()) + " " + TypeName(dtype)).c_str());
         ExpectWithin(dtype, worst, {pos_weight == 1 ? 2.0L : 3.0L, 4, 4}, {12, 12, 12});
+      }
+    }
+  });
+}
+
+// Steps with nothing unusual have a way of their own.
+TEST(Binary, HardTargetsAreRoundedRightlyAndHaveTheSameBitsWithWeightsOfOne) {
+  ForEveryIsaAndType([](xent_dtype dtype) {
+    for (const xent_log_rule rule : {XENT_LOG_EXACT, XENT_LOG_CLAMP}) {
+      BinaryProblem problem = RandomProblem(dtype, kMany, 21, true);
+      Random random(22);
+      const double ends[] = {0.0, 1.0, 0x1p-149, 1 - 0x1p-24, 1 - 0x1p-11, 0x1p-24, 1e-45, -0.0, 0x1p-126};
+      for (int64_t i = 0; i < kMany; ++i) {
+        problem.SetTarget(i, static_cast<double>(random.Below(2)));
+        if (i < kMany / 2 && random.Below(300) == 0) problem.SetInput(i, ends[random.Below(9)]);
+        if (i % 5000 == 77) problem.SetTarget(i, 0.25);
+        if (i % 7000 == 99) problem.SetTarget(i, -0.0);
+      }
+      problem.options.log_rule = rule;
+      problem.options.upstream = -1.0 / 3;
+      const BinaryResults without = MustRunBinary(problem);
+      const Bytes ones = problem.Array(std::vector<double>(kMany, 1.0));
+      problem.options.element_weight = ones.data();
+      const BinaryResults with = MustRunBinary(problem);
+      const std::string name = std::string(xent_isa_chosen()) + " " + TypeName(dtype);
+      EXPECT_EQ(std::memcmp(without.loss.data(), with.loss.data(), with.loss.size()), 0) << name;
+      EXPECT_EQ(std::memcmp(without.gradient.data(), with.gradient.data(), with.gradient.size()), 0) << name;
+      EXPECT_EQ(std::memcmp(&without.sum, &with.sum, sizeof(double)), 0) << name;
+      if (rule != XENT_LOG_EXACT || dtype != XENT_F32) continue;
+      for (int64_t i = 0; i < kMany; ++i) {
+        if (problem.Target(i) != 0 && problem.Target(i) != 1) continue;
+        const long double expected = ExpectProbability({}, problem.Input(i), problem.Target(i)).loss;
+        const double loss = Element(without.loss.data(), XENT_F32, i);
+        ASSERT_LE(UlpError(loss, expected, FormatOf(XENT_F32)), 0.5L) << name << ", p = " << problem.Input(i);
       }
     }
   });

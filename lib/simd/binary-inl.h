@@ -17,6 +17,7 @@
 
 #include "lib/kernels.h"
 #include "lib/simd/logistic-inl.h"
+#include "lib/simd/twofold-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace xent {
@@ -299,6 +300,41 @@ struct ShortProbabilitiesForm {
       return InWideForm<ProbabilitiesForm>()(d, terms, lanes, in);
     if constexpr (sizeof(Lane<D>) == sizeof(float)) return Short(d, terms, lanes, in);
     return {in.x, in.x};
+  }
+
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  // The same bits of lanes with neither weights nor smoothing nor a clip, by sums of two floats. False:
+  // there is a soft target, no probability, the logarithm of a subnormal number, or one that they do not tell.
+  template <class D>
+  static HWY_INLINE bool LossOfHard(D d, const BinaryTerms& terms, hn::Vec<D> p, hn::Vec<D> target, hn::Vec<D>* loss) {
+    const auto zero = hn::Zero(d);
+    const auto one = hn::Set(d, 1.0f);
+    const auto is_one = hn::Eq(target, one);
+    const auto is_hard = hn::Or(is_one, hn::Eq(target, zero));
+    const auto of_target = hn::IfThenElse(is_one, p, hn::Sub(one, p));
+    const auto is_probability = hn::And(hn::Ge(p, zero), hn::Le(p, one));
+    const auto is_zero = hn::Eq(of_target, zero);
+    const auto log = NearestLogOfEither(d, p, is_one);
+    const auto is_told =
+        hn::And(hn::Ge(of_target, hn::Set(d, std::numeric_limits<float>::min())), hn::Eq(log.y, log.other));
+    const auto y = hn::IfThenElse(is_zero, hn::Set(d, static_cast<float>(terms.least_log)), log.y);
+    *loss = hn::Sub(zero, y);
+    return hn::AllTrue(d, hn::And(hn::And(is_hard, is_probability), hn::Or(is_told, is_zero)));
+  }
+#endif
+
+  // The gradient of such lanes.
+  template <class D>
+  static HWY_INLINE hn::Vec<D> GradientOfHard(D d, const BinaryTerms& terms, hn::Vec<D> x, hn::Vec<D> target) {
+    const auto one = hn::Set(d, 1.0f);
+    const auto is_one = hn::Eq(target, one);
+    const auto p = hn::Abs(x);  // -0 is 0
+    const auto rest = hn::Sub(one, p);
+    if (terms.least_product > 0.0) {
+      const auto product = hn::Max(hn::Mul(p, rest), hn::Set(d, static_cast<float>(terms.least_product)));
+      return hn::Div(hn::IfThenElse(is_one, hn::Sub(hn::Zero(d), rest), p), product);
+    }
+    return hn::Div(hn::IfThenElse(is_one, hn::Neg(one), one), hn::IfThenElse(is_one, p, rest));
   }
 
  private:

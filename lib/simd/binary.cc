@@ -19,7 +19,10 @@ class BinaryRun {
  public:
   using C = Compute<T>;
   using V = hn::Vec<Tag<C>>;
-  static constexpr bool kMayStream = std::is_same_v<Form, LogitsForm>;
+  static constexpr bool kIsLogits = std::is_same_v<Form, LogitsForm>;
+  // Whether there are steps for what most calls are, so short that memory is what they wait for.
+  static constexpr bool kHasPlainSteps =
+      kIsLogits || (std::is_same_v<Form, ShortProbabilitiesForm> && kHasTwofolds && sizeof(C) == sizeof(float));
 
   // Where the arrays of a run start.
   struct Arrays {
@@ -43,11 +46,8 @@ class BinaryRun {
     for (int64_t i = first; i < end; i += kStep) {
       if constexpr (kPlain && sizeof(C) == sizeof(float)) {
         // Products of a slope of 0 may be -0.
-        const bool may_be_small = !kGradient || lanes.slope != C(0);
-        if (HWY_LIKELY(may_be_small && end - i >= kStep && AreSmall(at, i))) {
-          SmallStep<kGradient, kStream, kLoss>(lanes, at, i);
-          continue;
-        }
+        const bool may_be_usual = !kGradient || lanes.slope != C(0);
+        if (may_be_usual && end - i >= kStep && UsualStep<kGradient, kStream, kLoss>(lanes, at, i)) continue;
       }
       const int64_t count = std::min(kStep, end - i);
       const bool is_cut = count < kStep;
@@ -122,7 +122,47 @@ class BinaryRun {
     return hn::AllTrue(du, hn::And(hn::Eq(farthest, far), hn::Eq(most, one)));
   }
 
-  // Such a step: the bits of Step with fewer instructions.
+  // The bits of Step with fewer instructions, where nothing is unusual. False: something is, and nothing was done.
+  template <bool kGradient, bool kStream, bool kLoss>
+  HWY_INLINE bool UsualStep(const BinaryLaneTerms<C>& lanes, const Arrays& at, int64_t i) {
+    if constexpr (kIsLogits) {
+      if (HWY_UNLIKELY(!AreSmall(at, i))) return false;
+      SmallStep<kGradient, kStream, kLoss>(lanes, at, i);
+      return true;
+    } else {
+      return HardStep<kGradient, kStream, kLoss>(lanes, at, i);
+    }
+  }
+
+  // Of probabilities. The gradient may go where they lie.
+  template <bool kGradient, bool kStream, bool kLoss>
+  HWY_INLINE bool HardStep(const BinaryLaneTerms<C>& lanes, const Arrays& at, int64_t i) {
+    const hn::PackTag<Tag<C>, 2> pack;
+    alignas(64) C losses[kStep];
+    PrefetchAhead<kStep>(at.x + i);
+    PrefetchAhead<kStep>(at.targets + i);
+    bool are_usual = true;
+    for (int64_t v = 0; v < kStep; v += hn::VectorCount(pack) * LanesOf<C>()) {
+      hn::Vec<decltype(pack)> loss;
+      are_usual &=
+          Form::LossOfHard(pack, terms_, FromStorage(pack, at.x + i + v), FromStorage(pack, at.targets + i + v), &loss);
+      Store<false>(loss, pack, losses + v);
+    }
+    if (HWY_UNLIKELY(!are_usual)) return false;
+    const Tag<C> d;
+    for (int64_t v = 0; v < kStep && (kGradient || kLoss); v += LanesOf<C>()) {
+      if constexpr (kGradient) {
+        const auto gradient =
+            Form::GradientOfHard(d, terms_, FromStorage(d, at.x + i + v), FromStorage(d, at.targets + i + v));
+        ToStorage<kStream>(hn::Mul(hn::Set(d, lanes.slope), gradient), d, at.gradient + i + v);
+      }
+      if constexpr (kLoss) hn::StoreU(hn::Load(d, losses + v), d, at.loss + i + v);
+    }
+    sum_.Add(StepFrom(losses));
+    return true;
+  }
+
+  // Such a step of logits.
   template <bool kGradient, bool kStream, bool kLoss>
   HWY_INLINE void SmallStep(const BinaryLaneTerms<C>& lanes, const Arrays& at, int64_t i) {
     const Tag<C> d;
@@ -165,7 +205,7 @@ class BinaryRun {
     const auto target = FromStorage(d, at.targets + i);
     const auto x = FromStorage(d, at.x + i);
     BinaryResult<Tag<C>> result;
-    if constexpr (kPlain) {
+    if constexpr (kPlain && kIsLogits) {
       result = LogitsForm::Of(d, x, PlainBinaryWeights<Tag<C>>(d, target));
     } else {
       auto pos_weight = hn::Set(d, lanes.pos_weight);
@@ -212,7 +252,7 @@ HWY_INLINE void RunBlock(Run* run, const typename Run::Arrays& at, int64_t first
   if (at.gradient == nullptr) {
     run->template Go<kPlain, false, false, kLoss>(at, first, end);
   } else if (stream) {
-    run->template Go<kPlain, true, Run::kMayStream, kLoss>(at, first, end);
+    run->template Go<kPlain, true, Run::kHasPlainSteps, kLoss>(at, first, end);
   } else {
     run->template Go<kPlain, true, false, kLoss>(at, first, end);
   }
@@ -227,18 +267,19 @@ void RunBinary(const BinaryTerms& terms, const BinaryPiece& piece, BinarySums* s
                              static_cast<const C*>(piece.upstream), static_cast<C*>(piece.loss),
                              static_cast<U*>(piece.gradient)};
   Run run(terms);
-  // The other forms take so long that memory is not what they wait for.
-  constexpr bool kIsLogits = std::is_same_v<Form, LogitsForm>;
-  const bool stream = kIsLogits && piece.stream && at.gradient != nullptr && ElementsToAlignment(at.gradient) == 0;
+  constexpr bool kHasPlain = Run::kHasPlainSteps;
+  const bool stream = kHasPlain && piece.stream && at.gradient != nullptr && ElementsToAlignment(at.gradient) == 0;
   // What most calls are: fewer instructions, of which more are under way at once.
-  const bool is_plain = kIsLogits && at.weight == nullptr && at.pos_weight == nullptr && at.upstream == nullptr &&
-                        terms.smoothing == 0.0 && terms.pos_weight == 1.0 && terms.ignored != terms.ignored;
+  const bool has_rule = !Run::kIsLogits && (terms.clip > 0.0 || terms.least_log > -88.0);  // e^-88 is subnormal
+  const bool is_plain = kHasPlain && !has_rule && at.weight == nullptr && at.pos_weight == nullptr &&
+                        at.upstream == nullptr && terms.smoothing == 0.0 && terms.pos_weight == 1.0 &&
+                        terms.ignored != terms.ignored;
   for (int64_t first = 0; first < piece.n; first += kBinaryBlock) {
     const int64_t end = std::min(first + kBinaryBlock, piece.n);
     if (is_plain && at.loss == nullptr) {
-      RunBlock<kIsLogits, false>(&run, at, first, end, stream);
+      RunBlock<kHasPlain, false>(&run, at, first, end, stream);
     } else if (is_plain) {
-      RunBlock<kIsLogits, true>(&run, at, first, end, stream);
+      RunBlock<kHasPlain, true>(&run, at, first, end, stream);
     } else {
       RunBlock<false, true>(&run, at, first, end, stream);
     }

@@ -24,6 +24,8 @@ HWY_BEFORE_NAMESPACE();
 namespace xent {
 namespace HWY_NAMESPACE {
 
+constexpr bool kHasTwofolds = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2;
+
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
 
 // The entry of a table that the lowest bits of `index` name.
@@ -297,6 +299,27 @@ HWY_INLINE SquareParts<D> SumOf(Log1p, D d, hn::Vec<D> x) {
   const auto rest = hn::Add(hn::MulSub(x, inverse, product), lost);
   const auto r = hn::Add(near, rest);
   return TwofoldLog1p(d, r, LostBySum(near, rest, r), r, place.offset, place.offset_low);
+}
+
+// log(p) where `of_p`, else log(1 - p): of a number that is not below the smallest normal one.
+template <class D>
+HWY_INLINE Candidates<D> NearestLogOfEither(D d, hn::Vec<D> p, hn::Mask<D> of_p) {
+  const hn::RebindToUnsigned<D> du;
+  const auto one = hn::Set(d, 1.0f);
+  const auto rest = hn::Sub(one, p);
+  const auto y = hn::IfThenElse(of_p, p, rest);
+  const auto y_low = hn::IfThenZeroElse(of_p, hn::Sub(hn::Sub(one, rest), p));
+  const LogPlace<D> place(d, y);
+  const auto fraction = hn::Set(du, 0x7FFFFFu);
+  const auto m = hn::BitCast(d, hn::Add(hn::And(place.bits, fraction), hn::Set(du, kTwofoldLogLowBits)));
+  const auto exponent = hn::AndNot(fraction, place.bits);
+  const auto inverse = hn::BitCast(d, hn::Sub(hn::BitCast(du, place.inverse), exponent));
+  const auto product = hn::Mul(m, place.inverse);
+  const auto near = hn::Sub(product, one);  // exact
+  const auto lost = hn::MulAdd(y_low, inverse, hn::MulSub(m, place.inverse, product));
+  const auto r = hn::Add(near, lost);
+  const auto base = hn::IfThenZeroElse(hn::Lt(hn::Abs(r), hn::Set(d, 0x1p-40f)), r);
+  return Nearest(Log(), d, TwofoldLog1p(d, r, LostByAnySum(near, lost, r), base, place.offset, place.offset_low));
 }
 
 template <class Op, class D>
