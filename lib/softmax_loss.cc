@@ -98,7 +98,11 @@ Softmax::Softmax(const SoftmaxTask& task, const Team& team)
   const int64_t fitting = 2 * stage_elements / classes;
   const bool is_kept = task.outputs.gradient != nullptr || !HasOwnLoop();
   const int64_t most = is_kept ? fitting : kPlainTileRows;
-  tile_units_ = staged_ && HasOwnLoop() ? std::max<int64_t>(std::min(most, kTileRows) / unit_rows_, 1) : 1;
+  // Long rows whose gradient does not follow get their scalars together: memory waits meanwhile.
+  const int64_t most_together = staged_ && HasOwnLoop()                        ? std::min(most, kTileRows)
+                                : !staged_ && task.outputs.gradient == nullptr ? kMostLongRows
+                                                                               : 1;
+  tile_units_ = std::max<int64_t>(most_together / unit_rows_, 1);
   const int64_t most_plain = is_few_ ? kFewTileRows : std::min(most, kPlainTileRows);
   plain_units_ = std::max<int64_t>(most_plain / unit_rows_, 1);
   if (has_columns_) {
