@@ -479,8 +479,8 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  * w, v the weights of class and row, and the entropy H = -sum_j p_j log p_j, the loss of a row is
  *     v * ((1 - p_y)^gamma * sum_j w_j t_j (lse - z_j) + lambda * lse^2 - beta * H).
  * The gradient is that of upstream * row_upstream * loss / denominator + lse_upstream * lse + entropy_upstream * H.
- * Little beside the plain call costs what only concerns numbers per row: weights, mask, policies, z-loss, focal factor
- * and upstream factors, for rows whose classes lie side by side and for rows which lie side by side themselves (images,
+ * Little beside the plain call of many classes costs what only concerns numbers per row: weights, mask, policies, z-loss,
+ * focal factor (of ten classes these two take four to six times the plain call) and upstream factors, for rows whose classes lie side by side and for rows which lie side by side themselves (images,
  * class-major; up to 384 classes); and for the former argmax, correct and, f64 excepted, smoothing of labels (without
  * class weights or live_classes) or, with fused multiply-add, a scale between 2^-60 and 2^60. Entropy, its weight and its
  * upstream factors take two to three times the plain call, f64 excepted, where classes lie side by side. Dense targets of type f32 or
