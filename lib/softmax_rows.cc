@@ -353,10 +353,6 @@ void AddBeside(const SoftmaxTask& task, Rows* rows) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 // HasBeside, but for label smoothing.
 bool HasOtherBeside(const SoftmaxTask& task) {
   const xent_softmax_options& options = task.options;

@@ -479,16 +479,17 @@ static inline xent_softmax_outputs xent_softmax_outputs_none(void) {
  * w, v the weights of class and row, and the entropy H = -sum_j p_j log p_j, the loss of a row is
  *     v * ((1 - p_y)^gamma * sum_j w_j t_j (lse - z_j) + lambda * lse^2 - beta * H).
  * The gradient is that of upstream * row_upstream * loss / denominator + lse_upstream * lse + entropy_upstream * H.
- * Little beside the plain call of many classes costs what only concerns numbers per row: weights, mask, policies, z-loss,
- * focal factor (of ten classes these two take four to six times the plain call) and upstream factors, for rows whose classes lie side by side and for rows which lie side by side themselves (images,
- * class-major; up to 384 classes); and for the former argmax, correct and, f64 excepted, smoothing of labels (without
- * class weights or live_classes) or, with fused multiply-add, a scale between 2^-60 and 2^60. Entropy, its weight and its
- * upstream factors take two to three times the plain call, f64 excepted, where classes lie side by side. Dense targets of type f32 or
- * that of the logits, f64 excepted, both with adjacent classes, without smoothing and class weights, are gone over in f32,
- * too. A softcap up to 36 takes five times the plain call at many classes where 192 or more lie side by side, f64 excepted,
- * targets are labels without smoothing, and no entropy is asked for. Everything else (other targets and layouts, other
- * softcaps, a gradient of another type, entropy of f64 and of other layouts) is computed in f64 and takes several times as
- * long in this version.
+ * Little beside the plain call of many classes costs what only concerns numbers per row: weights, mask, policies,
+ * z-loss, focal factor (of ten classes these two take four to six times the plain call) and upstream factors, for rows
+ * whose classes lie side by side and for rows which lie side by side themselves (images, class-major; up to 384
+ * classes); and for the former argmax, correct and, f64 excepted, smoothing of labels (without class weights or
+ * live_classes) or, with fused multiply-add, a scale between 2^-60 and 2^60. Entropy, its weight and its upstream
+ * factors take two to three times the plain call, f64 excepted, where classes lie side by side. Dense targets of type
+ * f32 or that of the logits, f64 excepted, both with adjacent classes, without smoothing and class weights, are gone
+ * over in f32, too. A softcap up to 36 takes five times the plain call at many classes where 192 or more lie side by
+ * side, f64 excepted, targets are labels without smoothing, and no entropy is asked for. Everything else (other targets
+ * and layouts, other softcaps, a gradient of another type, entropy of f64 and of other layouts) is computed in f64 and
+ * takes several times as long in this version.
  *
  * Errors against the exact value, in units in the last place, for any finite logits, at every confidence. Largest seen
  * over a million rows of 29 kinds: loss 2.1 (f32), 2.4 (bf16 and f16 logits) or 3.3 (f64); gradient elements, the

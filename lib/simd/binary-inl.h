@@ -303,8 +303,8 @@ struct ShortProbabilitiesForm {
   }
 
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
-  // The same bits of lanes with neither weights nor smoothing nor a clip, by sums of two floats. False:
-  // there is a soft target, no probability, the logarithm of a subnormal number, or one that they do not tell.
+  // The same bits of lanes with neither weights nor smoothing nor a clip, by sums of two floats. False: there is a soft
+  // target, no probability, the logarithm of a subnormal number, or one that they do not tell.
   template <class D>
   static HWY_INLINE bool LossOfHard(D d, const BinaryTerms& terms, hn::Vec<D> p, hn::Vec<D> target, hn::Vec<D>* loss) {
     const auto zero = hn::Zero(d);
