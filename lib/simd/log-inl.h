@@ -226,7 +226,7 @@ struct Log {
 // f64: 0.69 ULP (x = 0x1.951ff3d6f59c5p-2; 0.75 without fused multiply-add). f32: correctly rounded.
 struct Log1p {
   template <class C>
-  static constexpr int kTogether = 4;
+  static constexpr int kTogether = sizeof(C) == sizeof(float) ? 6 : 4;
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t) const {

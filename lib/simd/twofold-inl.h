@@ -7,8 +7,8 @@
 //
 // e^x = P (1 + r + w): n = rint(places x / ln 2), r = x - n ln 2 / places, P the float nearest to 2^(n / places), w
 // what r^2/2 and higher powers add, and what r and P lack; with 8 places, or where 1 is subtracted, r^2/2 is in the
-// head, beside r. log(m) = log(1 + r) - log(c), r = m c - 1, c close to 1/m and twelve bits long. log(1 + r) = r -
-// r^2/2 + r^3 (...), where the sum of the first two terms keeps its rounding errors.
+// head, beside r. log(m) = log(1 + r) - log(c), r = m c - 1, c close to 1/m and of so few bits that r is exact. log(1 +
+// r) = r - r^2/2 + r^3 (...), where the sum of the first two terms and -log(c) keeps its rounding errors.
 
 #if defined(XENT_SIMD_TWOFOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_TWOFOLD_INL_H_
@@ -47,8 +47,19 @@ HWY_INLINE hn::Pack<D, kCount> LookUp(hn::PackTag<D, kCount>, const float* table
 // Whether every lane of x is within reach; NaN is not.
 template <class D, int kCount>
 HWY_INLINE bool AreWithin(const hn::Pack<D, kCount>& x, float low, float high) {
-  const hn::RebindToUnsigned<D> du;
   const D d;
+#if 0
+  __mmask16 within = 0xFFFF;
+  HWY_UNROLL(8)
+  for (int i = 0; i < kCount; ++i) {
+    within = _mm512_mask_cmp_ps_mask(within, x.at[i].raw, hn::Set(d, low).raw, _CMP_GE_OQ);
+    if (high < std::numeric_limits<float>::infinity()) {
+      within = _mm512_mask_cmp_ps_mask(within, x.at[i].raw, hn::Set(d, high).raw, _CMP_LE_OQ);
+    }
+  }
+  return within == 0xFFFF;
+#else
+  const hn::RebindToUnsigned<D> du;
   auto changed = hn::Zero(du);
   HWY_UNROLL(8)
   for (int i = 0; i < kCount; ++i) {
@@ -58,6 +69,7 @@ HWY_INLINE bool AreWithin(const hn::Pack<D, kCount>& x, float low, float high) {
     changed = OrXor(du, changed, hn::BitCast(du, x.at[i]), hn::BitCast(du, kept));
   }
   return hn::AllTrue(du, hn::Eq(changed, hn::Zero(du)));
+#endif
 }
 
 // The float nearest to a result, and the one nearest to it if the sum of two floats errs as far as it can the other
@@ -150,16 +162,14 @@ struct TwofoldPower {
   hn::Vec<D> square;  // r^2
 };
 
-// offset + offset_low + log(1 + r + r_low), |r| < 0.017 or 0.069, offset 0 or of larger magnitude than r. `base`: r, or
-// 0 where powers of r are nothing beside it and might be subnormal.
+// offset + offset_low + log(1 + r), |r| < 0.025 or 0.068; if offset is not 0, r is about as large as the result at most
+// (short_inverse of tools/coefficients), so that offset less the result is exact. `base`: r, or 0 where powers of r are
+// nothing beside it and might be subnormal.
 template <class D>
-HWY_INLINE SquareParts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> r_low, hn::Vec<D> base, hn::Vec<D> offset,
-                                       hn::Vec<D> offset_low) {
-  const auto sum = hn::Add(offset, r);
-  const auto lost = LostBySum(offset, r, sum);
+HWY_INLINE SquareParts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> base, hn::Vec<D> offset, hn::Vec<D> offset_low) {
   const auto minus_half = hn::Mul(base, hn::Set(d, -0.5f));
-  const auto high = hn::MulAdd(minus_half, base, sum);
-  const auto square_low = hn::MulAdd(minus_half, base, hn::Sub(sum, high));
+  const auto high = hn::MulAdd(minus_half, base, hn::Add(offset, r));
+  const auto lost = hn::MulAdd(minus_half, base, hn::Add(hn::Sub(offset, high), r));  // exact
   const auto square = hn::Mul(base, base);
   const auto pair = [d, &r](int k) XENT_LAMBDA {
     return hn::MulAdd(hn::Set(d, kTwofoldLogTail[k + 1]), r, hn::Set(d, kTwofoldLogTail[k]));
@@ -167,9 +177,13 @@ HWY_INLINE SquareParts<D> TwofoldLog1p(D d, hn::Vec<D> r, hn::Vec<D> r_low, hn::
   auto high_powers = pair(2);
   if constexpr (kPlaceBits == 3) high_powers = hn::MulAdd(hn::Set(d, kTwofoldLogTail[4]), square, high_powers);
   const auto tail = hn::MulAdd(high_powers, square, pair(0));
-  const auto step = hn::MulAdd(r_low, hn::Sub(square, r), r_low);  // r_low / (1 + r)
-  const auto low = hn::Add(hn::Add(lost, offset_low), hn::Add(square_low, step));
-  return {high, hn::MulAdd(hn::Mul(square, base), tail, low), square};
+  return {high, hn::MulAdd(hn::Mul(square, base), tail, hn::Add(lost, offset_low)), square};
+}
+
+// What r_low adds to log(1 + r).
+template <class V>
+HWY_INLINE V StepOfLog1p(const V& r, const V& r_low) {
+  return hn::NegMulAdd(r_low, hn::NegMulAdd(r, r, r), r_low);
 }
 
 // Where sums of two floats reach. To the left of it sigmoid and softplus are e^x to f64 and beyond.
@@ -188,10 +202,20 @@ constexpr Reach ReachOf(Log) { return {std::numeric_limits<float>::min(), kLarge
 constexpr Reach ReachOf(Log1p) { return {-0x1.fffffep-1f, 0x1p120f}; }
 
 // -|x|, within reach, and not subnormal: below 2^-40 results are those of 0.
-template <class D>
-HWY_INLINE hn::Vec<D> BoundedMinus(D d, hn::Vec<D> x) {
-  const auto magnitude = hn::Max(hn::Abs(x), hn::Set(d, 0x1p-40f));
-  return hn::Max(MinusMagnitude(d, magnitude), hn::Set(d, kTwofoldLeast));
+HWY_INLINE hn::Vec<Tag<float>> BoundedMinus(Tag<float> d, hn::Vec<Tag<float>> x) {
+  const auto least = hn::Set(d, kTwofoldLeast);
+  const auto most = hn::Set(d, -0x1p-40f);
+#if HWY_TARGET == HWY_AVX3
+  // The lesser or larger magnitude, with a minus.
+  return hn::Vec<Tag<float>>{_mm512_range_ps(_mm512_range_ps(x.raw, least.raw, 14), most.raw, 15)};
+#else
+  return hn::Max(hn::Min(MinusMagnitude(d, x), most), least);
+#endif
+}
+
+template <class D, int kCount>
+HWY_INLINE hn::Pack<D, kCount> BoundedMinus(hn::PackTag<D, kCount>, const hn::Pack<D, kCount>& x) {
+  return hn::MakePack<D, kCount>([&](int i) XENT_LAMBDA { return BoundedMinus(D(), x.at[i]); });
 }
 
 constexpr float kTwofoldMost = 88.6f;  // 2^128 would be infinite
@@ -231,20 +255,22 @@ HWY_INLINE Parts<D> SumOf(Sigmoid, D d, hn::Vec<D> x) {
 
 template <class D>
 HWY_INLINE SquareParts<D> SumOf(Softplus, D d, hn::Vec<D> x) {
+  const auto one = hn::Set(d, 1.0f);
   const auto e = Settled(TwofoldPower<D>(d, BoundedMinus(d, x)).Exp());
-  const auto index = hn::MulAdd(e.high, hn::Set(d, kPlaces - 0.51f), hn::Set(d, 0x1.8p23f));
+  const auto u = hn::Add(one, e.high);
+  const auto index = hn::MulAdd(e.high, hn::Set(d, kTwofoldSoftplusSteps), hn::Set(d, 0x1.8p23f));
   const auto c = LookUp(d, kTwofoldSoftplusInverses, index);
-  const auto product = hn::Mul(e.high, c);
-  const auto r = hn::Add(product, hn::Sub(c, hn::Set(d, 1.0f)));  // exact
-  const auto r_low = hn::MulAdd(e.low, c, hn::MulSub(e.high, c, product));
+  const auto near = hn::MulSub(u, c, one);  // exact
+  const auto rest = hn::Mul(LostBySum(one, e.high, u), c);
+  const auto r = hn::Add(near, rest);
+  const auto r_low = hn::MulAdd(e.low, c, LostBySum(near, rest, r));
   const auto base = hn::IfThenZeroElse(hn::Lt(e.high, hn::Set(d, 0x1p-40f)), r);
   // What is known early is added early.
   const auto positive = hn::Max(x, hn::Zero(d));
   const auto of_c = LookUp(d, kTwofoldSoftplusLogs, index);
-  const auto offset = hn::Add(positive, of_c);
-  const auto lost = LostBySum(hn::Max(positive, of_c), hn::Min(positive, of_c), offset);
-  const auto offset_low = hn::Add(lost, LookUp(d, kTwofoldSoftplusLogsLow, index));
-  return TwofoldLog1p(d, r, r_low, base, offset, offset_low);
+  const auto offset = hn::Add(of_c, positive);
+  const auto offset_low = hn::Add(LostBySum(of_c, positive, offset), LookUp(d, kTwofoldSoftplusLogsLow, index));
+  return TwofoldLog1p(d, r, base, offset, hn::Add(offset_low, StepOfLog1p(r, r_low)));
 }
 
 template <class D>
@@ -279,10 +305,8 @@ HWY_INLINE SquareParts<D> SumOf(Log, D d, hn::Vec<D> x) {
   const LogPlace<D> place(d, x);
   const auto fraction = hn::And(place.bits, hn::Set(du, 0x7FFFFFu));
   const auto m = hn::BitCast(d, hn::Add(fraction, hn::Set(du, kTwofoldLogLowBits)));
-  const auto product = hn::Mul(m, place.inverse);
-  const auto r = hn::Sub(product, one);  // exact
-  const auto r_low = hn::MulSub(m, place.inverse, product);
-  return TwofoldLog1p(d, r, r_low, r, place.offset, place.offset_low);
+  const auto r = hn::MulSub(m, place.inverse, one);  // exact
+  return TwofoldLog1p(d, r, r, place.offset, place.offset_low);
 }
 
 template <class D>
@@ -298,7 +322,8 @@ HWY_INLINE SquareParts<D> SumOf(Log1p, D d, hn::Vec<D> x) {
   const auto near = hn::Add(product, difference);  // exact
   const auto rest = hn::Add(hn::MulSub(x, inverse, product), lost);
   const auto r = hn::Add(near, rest);
-  return TwofoldLog1p(d, r, LostBySum(near, rest, r), r, place.offset, place.offset_low);
+  const auto r_low = LostBySum(near, rest, r);
+  return TwofoldLog1p(d, r, r, place.offset, hn::Add(place.offset_low, StepOfLog1p(r, r_low)));
 }
 
 // log(p) where `of_p`, else log(1 - p): of a number that is not below the smallest normal one.
@@ -314,23 +339,29 @@ HWY_INLINE Candidates<D> NearestLogOfEither(D d, hn::Vec<D> p, hn::Mask<D> of_p)
   const auto m = hn::BitCast(d, hn::Add(hn::And(place.bits, fraction), hn::Set(du, kTwofoldLogLowBits)));
   const auto exponent = hn::AndNot(fraction, place.bits);
   const auto inverse = hn::BitCast(d, hn::Sub(hn::BitCast(du, place.inverse), exponent));
-  const auto product = hn::Mul(m, place.inverse);
-  const auto near = hn::Sub(product, one);  // exact
-  const auto lost = hn::MulAdd(y_low, inverse, hn::MulSub(m, place.inverse, product));
+  const auto near = hn::MulSub(m, place.inverse, one);  // exact
+  const auto lost = hn::Mul(y_low, inverse);
   const auto r = hn::Add(near, lost);
   const auto base = hn::IfThenZeroElse(hn::Lt(hn::Abs(r), hn::Set(d, 0x1p-40f)), r);
-  return Nearest(Log(), d, TwofoldLog1p(d, r, LostByAnySum(near, lost, r), base, place.offset, place.offset_low));
+  const auto r_low = LostBySum(near, lost, r);
+  const auto offset_low = hn::Add(place.offset_low, StepOfLog1p(r, r_low));
+  return Nearest(Log(), d, TwofoldLog1p(d, r, base, place.offset, offset_low));
+}
+
+template <class Op>
+constexpr bool kIsItselfWhereTiny = std::is_same_v<Op, Log1p> || std::is_same_v<Op, Expm1>;
+
+// Where x is tiny, of 0; WhereTiny gives x then.
+template <class Op, class D>
+HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
+  if constexpr (kIsItselfWhereTiny<Op>) return Nearest(op, d, SumOf(op, d, Tiny<D>(d, x).Without()));
+  return Nearest(op, d, SumOf(op, d, x));
 }
 
 template <class Op, class D>
-HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
-  if constexpr (std::is_same_v<Op, Log1p> || std::is_same_v<Op, Expm1>) {
-    const Tiny<D> tiny(d, x);
-    const auto nearest = Nearest(op, d, SumOf(op, d, tiny.Without()));
-    return {tiny.PutBack(nearest.y), tiny.PutBack(nearest.other)};
-  } else {
-    return Nearest(op, d, SumOf(op, d, x));
-  }
+HWY_INLINE hn::Vec<D> WhereTiny(Op, D d, hn::Vec<D> x, hn::Vec<D> y) {
+  if constexpr (kIsItselfWhereTiny<Op>) return Tiny<D>(d, x).PutBack(y);
+  return y;
 }
 
 // e^x where some lanes are far to the left. By two floats, these 2^64 times as large; where e^x is subnormal, adding
@@ -422,23 +453,23 @@ struct ByTwofold {
       return FromStorage(d, static_cast<const float*>(lanes));
     }
     const auto candidates = NearestOf(Op(), d, x);
-    const auto doubts = candidates.Doubts();
-    if (HWY_LIKELY(AreZero(doubts))) return candidates.y;
+    const auto nearest = WhereTiny(Op(), d, x, candidates.y);
+    if (HWY_LIKELY(AreSame(candidates))) return nearest;
     alignas(64) uint32_t bits[kElements];
     alignas(64) float y[kElements];
     Store<false>(x, d, lanes);
-    Store<false>(candidates.y, d, y);
-    Store<false>(doubts, hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>>(), bits);
+    Store<false>(nearest, d, y);
+    Store<false>(candidates.Doubts(), hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>>(), bits);
     ReplaceDoubtful<Op>(lanes, bits, kElements, y);
     return FromStorage(d, static_cast<const float*>(y));
   }
 
-  template <class DU, int kCount>
-  static HWY_INLINE bool AreZero(const hn::Pack<DU, kCount>& bits) {
-    auto any = bits.at[0];
-    HWY_UNROLL(8)
-    for (int i = 1; i < kCount; ++i) any = hn::Or(any, bits.at[i]);
-    return hn::AllTrue(DU(), hn::Eq(any, hn::Zero(DU())));
+  template <int kCount>
+  static HWY_INLINE bool AreSame(const Candidates<hn::PackTag<Tag<float>, kCount>>& of) {
+    const hn::RebindToUnsigned<Tag<float>> du;
+    const hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>> dus;
+    const auto differ = OrXor(dus, hn::Zero(du), hn::BitCast(dus, of.y), hn::BitCast(dus, of.other));
+    return hn::AllTrue(du, hn::Eq(differ, hn::Zero(du)));
   }
 };
 

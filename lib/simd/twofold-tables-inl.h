@@ -35,45 +35,43 @@ alignas(64) constexpr float kTwofoldPowersLow[] = {
     -0x9a472bp-48f, 0xd1daf2p-51f,  -0x85bf64p-48f, -0xfce183p-50f, -0xf26443p-49f, -0xb4b0dap-51f, -0xda8a8fp-51f,
     -0xd290bep-51f, -0xd5b899p-49f, 0xb0a147p-51f,  -0x956afcp-50f};
 constexpr float kTwofoldLn2[] = {0xb172p-16f, 0xbfbe8ep-43f};
+constexpr float kTwofoldSoftplusSteps = 28.8f;
 alignas(64) constexpr float kTwofoldLogInverses[] = {
-    0xb21p-11f, 0xae5p-11f, 0xaabp-11f, 0xa73p-11f, 0xa3dp-11f, 0xa0ap-11f, 0x9d9p-11f, 0x9a9p-11f,
-    0x97bp-11f, 0x94fp-11f, 0x925p-11f, 0x8fcp-11f, 0x8d4p-11f, 0x8aep-11f, 0x889p-11f, 0x865p-11f,
-    0x842p-11f, 0x821p-11f, 0x8p-3f,    0xf84p-12f, 0xf0fp-12f, 0xea1p-12f, 0xe39p-12f, 0xdd6p-12f,
-    0xd79p-12f, 0xd21p-12f, 0xccdp-12f, 0xc7dp-12f, 0xc31p-12f, 0xbe8p-12f, 0xba3p-12f, 0xb61p-12f};
+    0xb2p-7f, 0xbp-3f,  0xacp-7f, 0xa8p-7f, 0xa4p-7f, 0xa2p-7f, 0x9ep-7f, 0x9cp-7f, 0x98p-7f, 0x96p-7f, 0x92p-7f,
+    0x9p-3f,  0x8ep-7f, 0x8cp-7f, 0x88p-7f, 0x86p-7f, 0x84p-7f, 0x82p-7f, 0x8p-3f,  0xfcp-8f, 0xf4p-8f, 0xecp-8f,
+    0xe4p-8f, 0xep-4f,  0xd8p-8f, 0xd4p-8f, 0xcep-8f, 0xc8p-8f, 0xc4p-8f, 0xcp-4f,  0xbcp-8f, 0xb6p-8f};
 alignas(64) constexpr float kTwofoldLogs[] = {
-    -0xa903p-17f, -0x9e1ep-17f, -0x935bp-17f, -0x88bfp-17f, -0xfc9cp-18f, -0xe87ep-18f, -0xd4c8p-18f, -0xc118p-18f,
-    -0xaddep-18f, -0x9b22p-18f, -0x88ecp-18f, -0xeda8p-19f, -0xc9bcp-19f, -0xa7p-11f,   -0x849cp-19f, -0xc53p-16f,
-    -0x81e8p-20f, -0x82fp-17f,  0x0p-24f,     0xfbdp-17f,   0xf86p-16f,   0xb77cp-19f,  0xf128p-19f,  0x94cep-18f,
-    0xb00ep-18f,  0xca84p-18f,  0xe47p-14f,   0xfdbep-18f,  0x8b31p-17f,  0x974fp-17f,  0xa308p-17f,  0xae81p-17f};
+    -0xa8d5p-17f, -0xa30cp-17f, -0x9747p-17f, -0x8b3bp-17f, -0xfdc8p-18f, -0xf138p-18f, -0xd79ep-18f, -0xca92p-18f,
+    -0xaffap-18f, -0xa26ap-18f, -0x86bcp-18f, -0xf138p-19f, -0xd494p-19f, -0xb788p-19f, -0xf85p-16f,  -0xbbap-16f,
+    -0xfc1p-17f,  -0xfep-14f,   0x0p-24f,     0x81p-13f,    0xc4a8p-20f,  0xa698p-19f,  0xed38p-19f,  0x88bcp-18f,
+    0xadfap-18f,  0xc11ep-18f,  0xde84p-18f,  0xfcc8p-18f,  0x88bcp-17f,  0x934bp-17f,  0x9e13p-17f,  0xaeaep-17f};
 alignas(64) constexpr float kTwofoldLogsLow[] = {
-    -0xdfd186p-42f, 0xd8c94cp-42f,  -0x824d42p-44f, -0xe81dfep-42f, -0xe27397p-42f, 0x80ddaap-43f,  0x96e3a4p-42f,
-    -0xb260d2p-46f, -0xbe2809p-48f, 0xd4be9ep-45f,  -0xe5e29p-39f,  -0x9c061fp-42f, 0x86aa9bp-42f,  -0x88451bp-43f,
-    -0xc29d0ep-43f, 0xac673dp-42f,  -0xbb0bcep-42f, -0xa8f04dp-43f, 0x0p-24f,       0x9b1678p-42f,  0xc30446p-43f,
-    -0xb5cfeap-42f, 0xee055ep-45f,  0x986303p-42f,  -0xf89185p-43f, 0xd50022p-42f,  -0x834657p-43f, 0xc37772p-42f,
-    -0xd44d19p-44f, 0xaf3849p-44f,  0xbc29c6p-42f,  -0x8ed803p-44f};
+    -0xd872ep-38f,  -0xbc21c6p-42f, -0xaeb847p-44f, 0xd51516p-44f,  -0xc36af2p-42f, -0xedc55ep-44f, -0x94e80cp-43f,
+    -0xd4e7a3p-42f, 0xf8f587p-43f,  0xa499a4p-42f,  0xc197b9p-46f,  -0xedc55ep-45f, 0x962da9p-43f,  0xb5d46ap-42f,
+    -0xc30046p-43f, -0xb1ec66p-42f, -0x9b0e78p-42f, -0xa8b0fcp-43f, 0x0p-24f,       0xacb127p-43f,  -0xabd6c1p-42f,
+    0x8ae904p-43f,  0x9d8e11p-42f,  0xe8227ep-43f,  0xd6a87bp-48f,  0xb2a8d2p-46f,  0xe7077bp-44f,  0xe3659ep-42f,
+    0xe8227ep-42f,  0x844d37p-44f,  -0xd88ccdp-42f, -0x8829a8p-44f};
 alignas(64) constexpr float kTwofoldSoftplusInverses[] = {
-    0x8p-3f,    0xf82p-12f, 0xf0bp-12f, 0xe9cp-12f, 0xe32p-12f, 0xdcfp-12f, 0xd7p-8f,   0xd17p-12f,
-    0xcc2p-12f, 0xc72p-12f, 0xc25p-12f, 0xbdcp-12f, 0xb96p-12f, 0xb53p-12f, 0xb13p-12f, 0xad6p-12f,
-    0xa9cp-12f, 0xa64p-12f, 0xa2ep-12f, 0x9fbp-12f, 0x9c9p-12f, 0x999p-12f, 0x96bp-12f, 0x93fp-12f,
-    0x914p-12f, 0x8ebp-12f, 0x8c4p-12f, 0x89dp-12f, 0x878p-12f, 0x854p-12f, 0x832p-12f, 0x81p-8f};
+    0x8p-3f,  0xf8p-8f, 0xfp-4f,  0xe8p-8f, 0xep-4f,  0xdap-8f, 0xd4p-8f, 0xcep-8f, 0xc8p-8f, 0xc4p-8f,
+    0xbep-8f, 0xb8p-8f, 0xb4p-8f, 0xbp-4f,  0xacp-8f, 0xa8p-8f, 0xa4p-8f, 0xap-4f,  0x9ep-8f, 0x9ap-8f,
+    0x98p-8f, 0x94p-8f, 0x9p-4f,  0x8ep-8f, 0x8cp-8f, 0x88p-8f, 0x86p-8f, 0x84p-8f, 0x82p-8f, 0x8p-4f};
 alignas(64) constexpr float kTwofoldSoftplusLogs[] = {
-    0x0p-24f,      0xfff515p-29f, 0xfca21bp-28f, 0xba3708p-27f, 0xf5192cp-27f, 0x96d52ep-26f, 0xb2ba76p-26f,
-    0xcd91f4p-26f, 0xe7e12cp-26f, 0x80a324p-25f, 0x8d29d4p-25f, 0x995423p-25f, 0xa5459ap-25f, 0xb0f863p-25f,
-    0xbc666dp-25f, 0xc78974p-25f, 0xd25b05p-25f, 0xdd05c9p-25f, 0xe78607p-25f, 0xf1a491p-25f, 0xfbc302p-25f,
-    0x82d578p-24f, 0x87ac11p-24f, 0x8c632p-20f,  0x9114a1p-24f, 0x95a323p-24f, 0x9a0c59p-24f, 0x9e895bp-24f,
-    0xa2de62p-24f, 0xa727c2p-24f, 0xab455p-20f,  0xaf7415p-24f};
+    0x0p-24f,     0x8208p-20f, 0x842cp-19f, 0xc99cp-19f,  0x88bcp-18f,  0xa48ap-18f,  0xc11ep-18f, 0xde84p-18f,
+    0xfcc8p-18f,  0x88bcp-17f, 0x98a8p-17f, 0xa915p-17f,  0xb456p-17f,  0xbfd8p-17f,  0xcb9dp-17f, 0xd7a9p-17f,
+    0xe4p-9f,     0xf0a4p-17f, 0xf715p-17f, 0x821bp-16f,  0x85738p-20f, 0x8c478p-20f, 0x934bp-16f, 0x96df8p-20f,
+    0x9a818p-20f, 0xa1edp-16f, 0xa5b8p-16f, 0xa9918p-20f, 0xad7ap-16f,  0xb172p-16f};
 alignas(64) constexpr float kTwofoldSoftplusLogsLow[] = {
-    0x0p-24f,       -0xeec959p-54f, -0xe59c91p-55f, 0x89bb65p-58f, -0xf78434p-59f, -0xb174b2p-52f, -0xb9f663p-54f,
-    -0x8ac31ap-54f, -0xeb423p-47f,  0xcf23e8p-50f,  0x902e71p-50f, -0x9aedf6p-50f, 0xaa9585p-53f,  -0xaa25dep-52f,
-    0x84b3f3p-51f,  0xe70c59p-51f,  0x8dcbbap-51f,  0xb9d3c8p-52f, -0xe70cd9p-50f, -0xcb4b88p-52f, -0xe52487p-50f,
-    0xa81bfp-45f,   0xe89f94p-50f,  0xff75fp-45f,   0xe4a6aap-49f, 0xc1c2b3p-53f,  -0xaf53bap-50f, 0xc44e9p-50f,
-    0xc99127p-50f,  -0xd3a9f2p-49f, 0xca7637p-52f,  0xa24192p-49f};
-constexpr float kTwofoldLogTail[] = {0xaaaaabp-25f, -0x8p-5f, 0xccc9bap-26f, -0xaab28cp-26f};
+    0x0p-24f,       0xbb13cfp-42f,  0xc5acf2p-43f,  -0x868a9bp-42f, 0xe8227ep-43f,  -0x9f3313p-45f,
+    0xb2a8d2p-46f,  0xe7077bp-44f,  0xe3659ep-42f,  0xe8227ep-42f,  -0xe1e2cap-42f, 0xe0738ap-42f,
+    0x83e9c7p-42f,  -0xb884fdp-43f, 0xd0c4d6p-44f,  0x95248dp-42f,  -0xc71755p-43f, 0xa1a272p-42f,
+    0xab5a0ap-45f,  0xbe7604p-45f,  0xdc5a0bp-42f,  -0xdf86e2p-44f, 0x844d37p-43f,  0xaaf61cp-42f,
+    -0xea4c4ep-42f, -0xd06dc4p-49f, -0xa41a3dp-43f, -0xecbcc4p-44f, 0xb86c94p-46f,  0xbfbe8ep-43f};
+constexpr float kTwofoldLogTail[] = {0xaaaaaap-25f, -0xfffffep-26f, 0xcceb2fp-26f, -0xaacb3fp-26f};
 
 // The mantissa, less these bits, has the place in the tables on top, and 1 in the middle of a place.
-constexpr uint32_t kTwofoldLogLowBits = 0x3F360000u;
-// More than the largest error of a sum of two floats, relative to it (log at 0x1.fbe83p-1: 2^-35.14).
-constexpr float kTwofoldError = 0x1p-35f;
+constexpr uint32_t kTwofoldLogLowBits = 0x3F354000u;
+// More than the largest error of a sum of two floats, relative to it (softplus at -0x1.02ad24p+2: 2^-34.85).
+constexpr float kTwofoldError = 0x1.3p-35f;
 constexpr float kTwofoldErrorOfSquare = 0.0f;  // r is small
 #else
 // Tables of 8 places.
@@ -85,22 +83,23 @@ alignas(32) constexpr uint32_t kTwofoldPowers[] = {0x3f800000u, 0x3f7b95c2u, 0x3
 alignas(32) constexpr float kTwofoldPowersLow[] = {0x0p-24f,      -0xce0611p-50f, 0x892801p-48f,  -0x851aa9p-48f,
                                                    0x9302aep-49f, 0xb3d0e5p-51f,  -0xfce183p-50f, -0xd290bep-51f};
 constexpr float kTwofoldLn2[] = {0xb172p-16f, 0xbfbe8ep-43f};
-alignas(32) constexpr float kTwofoldLogInverses[] = {0xaabp-11f, 0x9d9p-11f, 0x925p-11f, 0x889p-11f,
-                                                     0x8p-3f,    0xe39p-12f, 0xccdp-12f, 0xba3p-12f};
-alignas(32) constexpr float kTwofoldLogs[] = {-0x935bp-17f, -0xd4c8p-18f, -0x88ecp-18f, -0x849cp-19f,
-                                              0x0p-24f,     0xf128p-19f,  0xe47p-14f,   0xa308p-17f};
-alignas(32) constexpr float kTwofoldLogsLow[] = {-0x824d42p-44f, 0x96e3a4p-42f, -0xe5e29p-39f,  -0xc29d0ep-43f,
-                                                 0x0p-24f,       0xee055ep-45f, -0x834657p-43f, 0xbc29c6p-42f};
-alignas(32) constexpr float kTwofoldSoftplusInverses[] = {0x8p-3f,    0xe1ep-12f, 0xca1p-12f, 0xb6dp-12f,
-                                                          0xa6ep-12f, 0x998p-12f, 0x8e2p-12f, 0x845p-12f};
-alignas(32) constexpr float kTwofoldSoftplusLogs[] = {0x0p-24f,      0x80334dp-26f, 0xf2475fp-26f, 0xac6618p-25f,
-                                                      0xdb19f5p-25f, 0x82f026p-24f, 0x96a601p-24f, 0xa8f679p-24f};
-alignas(32) constexpr float kTwofoldSoftplusLogsLow[] = {0x0p-24f,      -0xbe0c8fp-53f, 0xa79909p-51f,  -0xdd6ec1p-51f,
-                                                         0x85c146p-51f, 0xd51603p-52f,  -0xe0e2c6p-49f, 0xb713f9p-49f};
-constexpr float kTwofoldLogTail[] = {0xaaaaabp-25f, -0xffffa7p-26f, 0xcccbp-18f, -0xab89c5p-26f, 0x93dc3fp-26f};
-constexpr uint32_t kTwofoldLogLowBits = 0x3F380000u;
-// What is left of r^3 and beyond errs most. (No sum errs by more than 0.73 of both bounds together: log at
-// 0x1.2ff5b2p+0.)
+constexpr float kTwofoldSoftplusSteps = 7.48f;
+alignas(32) constexpr float kTwofoldLogInverses[] = {0xbp-3f, 0xap-3f,  0x98p-7f, 0x88p-7f,
+                                                     0x8p-3f, 0xe8p-8f, 0xdp-4f,  0xcp-4f};
+alignas(32) constexpr float kTwofoldLogs[] = {-0xa30cp-17f, -0xe48p-14f, -0xaffap-18f, -0xf85p-16f,
+                                              0x0p-24f,     0xc99cp-19f, 0xd4ap-14f,   0x934bp-17f};
+alignas(32) constexpr float kTwofoldLogsLow[] = {-0xbc21c6p-42f, 0x838656p-43f,  0xf8f587p-43f,  -0xc30046p-43f,
+                                                 0x0p-24f,       -0x868a9bp-42f, -0x961ba9p-42f, 0x844d37p-44f};
+alignas(32) constexpr float kTwofoldSoftplusInverses[] = {0x8p-3f,  0xep-4f,  0xc8p-8f, 0xb8p-8f,
+                                                          0xa8p-8f, 0x98p-8f, 0x9p-4f,  0x8p-4f};
+alignas(32) constexpr float kTwofoldSoftplusLogs[] = {0x0p-24f,    0x88bcp-18f,  0xfcc8p-18f, 0xa915p-17f,
+                                                      0xd7a9p-17f, 0x85738p-20f, 0x934bp-16f, 0xb172p-16f};
+alignas(32) constexpr float kTwofoldSoftplusLogsLow[] = {0x0p-24f,      0xe8227ep-43f, 0xe3659ep-42f, 0xe0738ap-42f,
+                                                         0x95248dp-42f, 0xdc5a0bp-42f, 0x844d37p-43f, 0xbfbe8ep-43f};
+constexpr float kTwofoldLogTail[] = {0xaaaaabp-25f, -0xffffacp-26f, 0xcccb03p-26f, -0xab839fp-26f, 0x93d975p-26f};
+constexpr uint32_t kTwofoldLogLowBits = 0x3F350000u;
+// What is left of r^3 and beyond errs most. (No sum errs by more than 0.66 of both bounds together: softplus at
+// -0x1.51f50ap+1.)
 constexpr float kTwofoldError = 0x1p-36f;
 constexpr float kTwofoldErrorOfSquare = 0x1p-27f;
 #endif
