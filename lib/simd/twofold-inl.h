@@ -1,9 +1,9 @@
 // f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, within a bound of
 // the exact value, and rounds to one and the same float wherever it rounds so with that bound added and taken away. A
 // vector in which some lane does not, and a pack with a lane out of reach, are computed in f64 instead (but see
-// ExpOfFar). All lanes of a vector at a time, not half of them: half to nine tenths of the time of f64. For AVX-512 and
-// AVX2, where one permutation looks up 32 or 8 floats; the bits are everybody's, since a result has only one correct
-// rounding. The proof is `xent ulp FUNCTION --exhaustive`.
+// ExpOfFar in function_array.cc). All lanes of a vector at a time, not half of them: half to nine tenths of the time of
+// f64. For AVX-512 and AVX2, where one permutation looks up 32 or 8 floats; the bits are everybody's, since a result
+// has only one correct rounding. The proof is `xent ulp FUNCTION --exhaustive`.
 //
 // e^x = P (1 + r + w): n = rint(places x / ln 2), r = x - n ln 2 / places, P the float nearest to 2^(n / places), w
 // what r^2/2 and higher powers add, and what r and P lack; with 8 places, or where 1 is subtracted, r^2/2 is in the
@@ -86,36 +86,50 @@ struct Candidates {
   hn::Vec<D> other;
 };
 
-template <class D>
-HWY_INLINE Candidates<D> Nearest(D d, const Parts<D>& sum) {
-  const auto error = hn::Set(d, kTwofoldError);
-  return {hn::Add(sum.high, hn::MulAdd(sum.high, error, sum.low)),
-          hn::Add(sum.high, hn::NegMulAdd(sum.high, error, sum.low))};
-}
-
-// A sum that errs by at most kErrorOfSquare square + kTwofoldError |high|.
+// A sum with the square of what its polynomial is of.
 template <class D>
 struct SquareParts {
   hn::Vec<D> high;
   hn::Vec<D> low;
-  hn::Vec<D> square;  // r^2
+  hn::Vec<D> square;
 };
 
-template <class Op>
-constexpr float kErrorOfSquare = std::is_same_v<Op, Expm1> ? 0x1p-27f : kTwofoldErrorOfSquare;
+// More than the largest error of a sum: in parts of it, and of its square.
+struct ErrorBound {
+  float relative;
+  float of_square;
+};
+
+constexpr bool kIsLongTable = kPlaceBits == 5;
+constexpr ErrorBound BoundOf(Exp) { return {kIsLongTable ? 0x1p-36f : 0x1p-37f, 0.0f}; }
+constexpr ErrorBound BoundOf(Sigmoid) { return BoundOf(Exp()); }
+constexpr ErrorBound BoundOf(Expm1) { return {0x1p-37f, 0x1.6p-29f}; }
+constexpr ErrorBound BoundOf(Log) {
+  return kIsLongTable ? ErrorBound{0x1.6p-36f, 0.0f} : ErrorBound{0x1p-37f, 0x1.3p-28f};
+}
+constexpr ErrorBound BoundOf(Log1p) {
+  return kIsLongTable ? ErrorBound{0x1.ep-36f, 0.0f} : ErrorBound{0x1p-37f, 0x1.3p-28f};
+}
+constexpr ErrorBound BoundOf(Softplus) {
+  return kIsLongTable ? ErrorBound{0x1.2p-35f, 0.0f} : ErrorBound{0x1.6p-37f, 0x1.6p-28f};
+}
+constexpr ErrorBound BoundOf(LogSigmoid) { return BoundOf(Softplus()); }
 
 template <class Op, class D>
-HWY_INLINE Candidates<D> Nearest(Op, D d, const Parts<D>& sum) {
-  return Nearest(d, sum);
+HWY_INLINE Candidates<D> Nearest(Op op, D d, const Parts<D>& sum) {
+  const auto error = hn::Set(d, BoundOf(op).relative);
+  return {hn::Add(sum.high, hn::MulAdd(sum.high, error, sum.low)),
+          hn::Add(sum.high, hn::NegMulAdd(sum.high, error, sum.low))};
 }
 
 template <class Op, class D>
-HWY_INLINE Candidates<D> Nearest(Op, D d, const SquareParts<D>& sum) {
-  if constexpr (kErrorOfSquare<Op> == 0.0f) {
-    return Nearest(d, Parts<D>{sum.high, sum.low});
+HWY_INLINE Candidates<D> Nearest(Op op, D d, const SquareParts<D>& sum) {
+  constexpr ErrorBound bound = BoundOf(Op());
+  if constexpr (bound.of_square == 0.0f) {
+    return Nearest(op, d, Parts<D>{sum.high, sum.low});
   } else {
     const auto error =
-        hn::MulAdd(sum.square, hn::Set(d, kErrorOfSquare<Op>), hn::Mul(hn::Abs(sum.high), hn::Set(d, kTwofoldError)));
+        hn::MulAdd(sum.square, hn::Set(d, bound.of_square), hn::Mul(hn::Abs(sum.high), hn::Set(d, bound.relative)));
     return {hn::Add(sum.high, hn::Add(sum.low, error)), hn::Add(sum.high, hn::Sub(sum.low, error))};
   }
 }
@@ -131,9 +145,9 @@ struct TwofoldPower {
     const auto n = hn::Sub(shifted, magic);
     const auto r = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[0]), x);  // exact
     const auto low = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[1]), LookUp(d, kTwofoldPowersLow, shifted));
-    square = hn::Mul(r, r);
-    auto fit = hn::MulAdd(r, hn::Set(d, kTwofoldExpTail[2]), hn::Set(d, kTwofoldExpTail[1]));
     if constexpr (kKeepsSquare) {
+      square = hn::Mul(r, r);
+      auto fit = hn::MulAdd(r, hn::Set(d, kTwofoldExpTail[2]), hn::Set(d, kTwofoldExpTail[1]));
       // The fit is of 1/2, 1/6 ... or, where r is large, of 1/6, 1/24 ...
       if constexpr (kPlaceBits == 3) fit = hn::MulAdd(fit, r, hn::Set(d, kTwofoldExpTail[0]));
       static_assert(kPlaceBits == 3 || kTwofoldExpTail[0] == 0.5f, "what the fit begins with is r^2/2");
@@ -143,7 +157,10 @@ struct TwofoldPower {
       tail = hn::MulAdd(hn::Mul(square, r), fit, hn::MulAdd(low, head, hn::Add(low, lost_of_head)));
     } else {
       head = r;
-      tail = hn::MulAdd(square, hn::MulAdd(fit, r, hn::Set(d, kTwofoldExpTail[0])), hn::MulAdd(low, r, low));
+      const auto whole = hn::Add(r, low);
+      square = hn::Mul(whole, whole);
+      const auto fit = hn::MulAdd(whole, hn::Set(d, kTwofoldExpTail[2]), hn::Set(d, kTwofoldExpTail[1]));
+      tail = hn::MulAdd(square, hn::MulAdd(fit, whole, hn::Set(d, kTwofoldExpTail[0])), low);
     }
     const auto words = hn::BitCast(du, LookUp(d, reinterpret_cast<const float*>(kTwofoldPowers), shifted));
     power = hn::BitCast(d, hn::Add(words, hn::ShiftLeft<23 - kPlaceBits>(hn::BitCast(du, shifted))));
@@ -345,142 +362,8 @@ HWY_INLINE Candidates<D> NearestLogOfEither(D d, hn::Vec<D> p, hn::Mask<D> of_p)
   const auto base = hn::IfThenZeroElse(hn::Lt(hn::Abs(r), hn::Set(d, 0x1p-40f)), r);
   const auto r_low = LostBySum(near, lost, r);
   const auto offset_low = hn::Add(place.offset_low, StepOfLog1p(r, r_low));
-  return Nearest(Log(), d, TwofoldLog1p(d, r, base, place.offset, offset_low));
+  return Nearest(Log1p(), d, TwofoldLog1p(d, r, base, place.offset, offset_low));
 }
-
-template <class Op>
-constexpr bool kIsItselfWhereTiny = std::is_same_v<Op, Log1p> || std::is_same_v<Op, Expm1>;
-
-// Where x is tiny, of 0; WhereTiny gives x then.
-template <class Op, class D>
-HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
-  if constexpr (kIsItselfWhereTiny<Op>) return Nearest(op, d, SumOf(op, d, Tiny<D>(d, x).Without()));
-  return Nearest(op, d, SumOf(op, d, x));
-}
-
-template <class Op, class D>
-HWY_INLINE hn::Vec<D> WhereTiny(Op, D d, hn::Vec<D> x, hn::Vec<D> y) {
-  if constexpr (kIsItselfWhereTiny<Op>) return Tiny<D>(d, x).PutBack(y);
-  return y;
-}
-
-// e^x where some lanes are far to the left. By two floats, these 2^64 times as large; where e^x is subnormal, adding
-// `top` rounds to a multiple of the least subnormal number, and leaves the multiple in the lowest bits.
-template <class D>
-HWY_INLINE hn::Vec<D> ExpOfFar(D d, hn::Vec<D> x) {
-  const auto least = hn::Set(d, kTwofoldLeast);
-  if (!hn::AllTrue(d, hn::Ge(x, least)) && hn::AllTrue(d, hn::Le(x, hn::Set(d, kTwofoldMost)))) {
-    const hn::RebindToUnsigned<D> du;
-    const auto bounded = hn::Max(x, hn::Set(d, -104.0f));
-    const auto scale = hn::IfThenElseZero(hn::Lt(x, least), hn::BitCast(d, hn::Set(du, 64u << 23)));
-    TwofoldPower<D> e(d, bounded);
-    e.power = hn::BitCast(d, hn::Add(hn::BitCast(du, e.power), hn::BitCast(du, scale)));
-    const auto sum = e.Exp();
-    const auto is_subnormal = hn::Lt(x, hn::Set(d, -0x1.5d589ep+6f));  // from here on e^x is at least 2^-126
-    const auto top = hn::IfThenElseZero(is_subnormal, hn::Set(d, 0x1p-62f));
-    const auto high = hn::Add(top, sum.high);
-    const auto nearest = Nearest(d, Parts<D>{high, hn::Add(LostBySum(top, sum.high, high), sum.low)});
-    if (hn::AllTrue(d, hn::Eq(nearest.y, nearest.other))) {
-      const auto extra = hn::IfThenElse(is_subnormal, top, scale);
-      return hn::BitCast(d, hn::Sub(hn::BitCast(du, nearest.y), hn::BitCast(du, extra)));
-    }
-  }
-  return Exp()(d, x, 0);
-}
-
-// A vector or pack that sums of two floats cannot tell, most of it in f64. Far to the left sigmoid and softplus are
-// e^x, which takes less time.
-template <class Op, class D>
-HWY_INLINE hn::Vec<D> InWideLanes(Op op, D d, hn::Vec<D> x) {
-  const auto far = hn::Set(d, kTwofoldLeast);
-  if constexpr (std::is_same_v<Op, Exp>) return ExpOfFar(d, x);
-  if constexpr (std::is_same_v<Op, Sigmoid> || std::is_same_v<Op, Softplus>) {
-    if (hn::AllTrue(d, hn::Lt(x, far))) return ExpOfFar(d, x);
-  }
-  if constexpr (std::is_same_v<Op, LogSigmoid>) {
-    if (hn::AllTrue(d, hn::Gt(x, hn::Neg(far)))) return hn::Neg(ExpOfFar(d, hn::Neg(x)));
-  }
-  return op(d, x, 0);
-}
-
-// By way of memory, so that what needs no f64 stays in registers.
-template <class Op>
-HWY_NOINLINE void InWideLanes(float* x, int count) {
-  const hn::PackTag<Tag<float>, 2> d;
-  for (int i = 0; i < count; i += 2 * static_cast<int>(LanesOf<float>())) {
-    Store<false>(InWideLanes(Op(), d, FromStorage(d, static_cast<const float*>(x + i))), d, x + i);
-  }
-}
-
-// y of the vectors in which there is a doubt.
-template <class Op>
-HWY_NOINLINE void ReplaceDoubtful(const float* x, const uint32_t* doubts, int count, float* y) {
-  const Tag<float> d;
-  const hn::RebindToUnsigned<Tag<float>> du;
-  for (int i = 0; i < count; i += static_cast<int>(LanesOf<float>())) {
-    if (hn::AllTrue(du, hn::Eq(hn::Load(du, doubts + i), hn::Zero(du)))) continue;
-    hn::Store(InWideLanes(Op(), d, hn::Load(d, x + i)), d, y + i);
-  }
-}
-
-// A function of f32 by sums of two floats, in packs; all else is the function's own.
-template <class Op>
-struct ByTwofold {
-  template <class C>
-  static constexpr int kTogether = Op::template kTogether<C>;
-
-  template <class D>
-  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
-    return Of(d, x, i);
-  }
-
- private:
-  template <class D>
-  HWY_INLINE hn::Vec<D> Of(D d, hn::Vec<D> x, int64_t i) const {
-    return Op()(d, x, i);
-  }
-
-  template <int kCount>
-  HWY_INLINE hn::Pack<Tag<float>, kCount> Of(hn::PackTag<Tag<float>, kCount> d, const hn::Pack<Tag<float>, kCount>& x,
-                                             int64_t) const {
-    constexpr Reach reach = ReachOf(Op());
-    constexpr int kElements = kCount * static_cast<int>(LanesOf<float>());
-    static_assert(kCount % 2 == 0, "f64 takes two vectors at a time");
-    alignas(64) float lanes[kElements];
-    if (HWY_UNLIKELY(!AreWithin(x, reach.low, reach.high))) {
-      Store<false>(x, d, lanes);
-      InWideLanes<Op>(lanes, kElements);
-      return FromStorage(d, static_cast<const float*>(lanes));
-    }
-    const auto candidates = NearestOf(Op(), d, x);
-    const auto nearest = WhereTiny(Op(), d, x, candidates.y);
-    if (HWY_LIKELY(AreSame(candidates))) return nearest;
-    alignas(64) uint32_t bits[kElements];
-    alignas(64) float y[kElements];
-    Store<false>(x, d, lanes);
-    Store<false>(nearest, d, y);
-    Store<false>(candidates.Doubts(), hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>>(), bits);
-    ReplaceDoubtful<Op>(lanes, bits, kElements, y);
-    return FromStorage(d, static_cast<const float*>(y));
-  }
-
-  template <int kCount>
-  static HWY_INLINE bool AreSame(const Candidates<hn::PackTag<Tag<float>, kCount>>& of) {
-    const hn::RebindToUnsigned<Tag<float>> du;
-    const hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>> dus;
-    const auto differ = OrXor(dus, hn::Zero(du), hn::BitCast(dus, of.y), hn::BitCast(dus, of.other));
-    return hn::AllTrue(du, hn::Eq(differ, hn::Zero(du)));
-  }
-};
-
-// tanh takes as long by f64.
-template <class Op>
-using Fastest = std::conditional_t<std::is_same_v<Op, Tanh>, Op, ByTwofold<Op>>;
-
-#else
-
-template <class Op>
-using Fastest = Op;
 
 #endif
 

@@ -70,9 +70,6 @@ constexpr float kTwofoldLogTail[] = {0xaaaaaap-25f, -0xfffffep-26f, 0xcceb2fp-26
 
 // The mantissa, less these bits, has the place in the tables on top, and 1 in the middle of a place.
 constexpr uint32_t kTwofoldLogLowBits = 0x3F354000u;
-// More than the largest error of a sum of two floats, relative to it (softplus at -0x1.02ad24p+2: 2^-34.85).
-constexpr float kTwofoldError = 0x1.3p-35f;
-constexpr float kTwofoldErrorOfSquare = 0.0f;  // r is small
 #else
 // Tables of 8 places.
 constexpr int kPlaceBits = 3;
@@ -98,10 +95,6 @@ alignas(32) constexpr float kTwofoldSoftplusLogsLow[] = {0x0p-24f,      0xe8227e
                                                          0x95248dp-42f, 0xdc5a0bp-42f, 0x844d37p-43f, 0xbfbe8ep-43f};
 constexpr float kTwofoldLogTail[] = {0xaaaaabp-25f, -0xffffacp-26f, 0xcccb03p-26f, -0xab839fp-26f, 0x93d975p-26f};
 constexpr uint32_t kTwofoldLogLowBits = 0x3F350000u;
-// What is left of r^3 and beyond errs most. (No sum errs by more than 0.66 of both bounds together: softplus at
-// -0x1.51f50ap+1.)
-constexpr float kTwofoldError = 0x1p-36f;
-constexpr float kTwofoldErrorOfSquare = 0x1p-27f;
 #endif
 constexpr float kPlaces = 1 << kPlaceBits;
 
