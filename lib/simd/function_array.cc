@@ -18,7 +18,7 @@ namespace HWY_NAMESPACE {
 template <class Op>
 constexpr bool kIsItselfWhereTiny = std::is_same_v<Op, Log1p> || std::is_same_v<Op, Expm1>;
 
-// Of 0 where x is tiny and the function x itself, which WhereTiny puts in its place.
+// Of 0 where x is tiny and the function x itself, and less the sign of log_sigmoid: see Finished.
 template <class Op, class D>
 HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
   if constexpr (kIsItselfWhereTiny<Op>) return Nearest(op, d, SumOf(op, d, Tiny<D>(d, x).Without()));
@@ -26,8 +26,9 @@ HWY_INLINE Candidates<D> NearestOf(Op op, D d, hn::Vec<D> x) {
 }
 
 template <class Op, class D>
-HWY_INLINE hn::Vec<D> WhereTiny(Op, D d, hn::Vec<D> x, hn::Vec<D> y) {
+HWY_INLINE hn::Vec<D> Finished(Op, D d, hn::Vec<D> x, hn::Vec<D> y) {
   if constexpr (kIsItselfWhereTiny<Op>) return Tiny<D>(d, x).PutBack(y);
+  if constexpr (std::is_same_v<Op, LogSigmoid>) return hn::Neg(y);
   return y;
 }
 
@@ -120,7 +121,7 @@ struct ByTwofold {
       return FromStorage(d, static_cast<const float*>(lanes));
     }
     const auto candidates = NearestOf(Op(), d, x);
-    const auto nearest = WhereTiny(Op(), d, x, candidates.y);
+    const auto nearest = Finished(Op(), d, x, candidates.y);
     if (HWY_LIKELY(AreSame(candidates))) return nearest;
     alignas(64) uint32_t bits[kElements];
     alignas(64) float y[kElements];

@@ -270,8 +270,9 @@ HWY_INLINE Parts<D> SumOf(Sigmoid, D d, hn::Vec<D> x) {
   return {q, hn::Mul(hn::NegMulAdd(q, denominator_low, rest), inverse)};
 }
 
+// log(1 + e^-|x|) + positive.
 template <class D>
-HWY_INLINE SquareParts<D> SumOf(Softplus, D d, hn::Vec<D> x) {
+HWY_INLINE SquareParts<D> SumOfSoftplus(D d, hn::Vec<D> x, hn::Vec<D> positive) {
   const auto one = hn::Set(d, 1.0f);
   const auto e = Settled(TwofoldPower<D>(d, BoundedMinus(d, x)).Exp());
   const auto u = hn::Add(one, e.high);
@@ -283,7 +284,6 @@ HWY_INLINE SquareParts<D> SumOf(Softplus, D d, hn::Vec<D> x) {
   const auto r_low = hn::MulAdd(e.low, c, LostBySum(near, rest, r));
   const auto base = hn::IfThenZeroElse(hn::Lt(e.high, hn::Set(d, 0x1p-40f)), r);
   // What is known early is added early.
-  const auto positive = hn::Max(x, hn::Zero(d));
   const auto of_c = LookUp(d, kTwofoldSoftplusLogs, index);
   const auto offset = hn::Add(of_c, positive);
   const auto offset_low = hn::Add(LostBySum(of_c, positive, offset), LookUp(d, kTwofoldSoftplusLogsLow, index));
@@ -291,9 +291,14 @@ HWY_INLINE SquareParts<D> SumOf(Softplus, D d, hn::Vec<D> x) {
 }
 
 template <class D>
+HWY_INLINE SquareParts<D> SumOf(Softplus, D d, hn::Vec<D> x) {
+  return SumOfSoftplus(d, x, hn::Max(x, hn::Zero(d)));
+}
+
+// Less the sign.
+template <class D>
 HWY_INLINE SquareParts<D> SumOf(LogSigmoid, D d, hn::Vec<D> x) {
-  const auto softplus = SumOf(Softplus(), d, hn::Neg(x));
-  return {hn::Neg(softplus.high), hn::Neg(softplus.low), softplus.square};
+  return SumOfSoftplus(d, x, hn::Neg(hn::Min(x, hn::Zero(d))));
 }
 
 template <class D>
