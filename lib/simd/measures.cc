@@ -26,6 +26,14 @@ constexpr double kLeastMeasure = 0x1p-60;
 // Log-sum-exps are known to 2^-22, whose square a divergence of logits errs by.
 constexpr double kLeastOfLogits = 0x1p-20;
 
+// Lanes of an array of n from i on; loops ask for what follows in their first array only.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> LoadOther(D d, const T* other, int64_t i, int64_t n) {
+  constexpr int64_t kLanes = hn::VectorCount(D()) * LanesOf<float>();
+  if constexpr (kLanes * sizeof(T) >= 32) PrefetchAhead<kLanes>(other + i);
+  return LoadUpTo(d, other + i, n - i);
+}
+
 // -p log q, p = q or of another array. A p of 0 makes 0.
 template <class T, bool kHasQ>
 struct CrossEntropyTerms {
@@ -36,7 +44,7 @@ struct CrossEntropyTerms {
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) {
     auto x = p;
     if constexpr (kHasQ) {
-      x = LoadUpTo(d, q + i, n - i);
+      x = LoadOther(d, q, i, n);
       of_p.Add(d, p);
       // A q that is nothing makes no infinity where p is nothing too.
       const auto is_lost = hn::And(hn::Lt(x, hn::Set(d, std::numeric_limits<float>::min())), hn::Gt(p, hn::Zero(d)));
@@ -81,7 +89,7 @@ struct DivergenceTerms {
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) {
-    const auto other = LoadUpTo(d, q + i, n - i);
+    const auto other = LoadOther(d, q, i, n);
     const Quotient<D> quotient(d, p, other);
     weights.Add(d, p);
     weights.Add(d, other);
@@ -106,7 +114,7 @@ struct MixtureTerms {
 
   template <class D>
   HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> p, int64_t i) {
-    const auto other = LoadUpTo(d, q + i, n - i);
+    const auto other = LoadOther(d, q, i, n);
     weights.Add(d, p);
     weights.Add(d, other);
     const auto sum = hn::Add(p, other);
@@ -160,16 +168,23 @@ bool SumCrossEntropy(const void* p, const void* q, int64_t n, MeasureSums* sums)
 
 template <class T>
 bool SumDivergence(const void* p, const void* q, int64_t n, MeasureSums* sums) {
-  const T* const x = static_cast<const T*>(p);
-  const T* const y = static_cast<const T*>(q);
-  DivergenceTerms<T> terms = {y, n, {}, {}};
-  if (!SumTerms(x, n, terms, &sums->terms)) return false;
+  DivergenceTerms<T> terms = {};
+  Differences<T> differences = {};
+  SinglesSum sum;
+  WidenedSum sum_of_differences;
+  // While a part is in the cache.
+  for (int64_t first = 0; first < n; first += kChunk) {
+    const int64_t count = std::min(kChunk, n - first);
+    const T* const x = static_cast<const T*>(p) + first;
+    terms.q = differences.q = static_cast<const T*>(q) + first;
+    terms.n = differences.n = count;
+    Fold<false>(x, count, -1, terms, sum, static_cast<float*>(nullptr));
+    Fold<false>(x, count, -1, differences, sum_of_differences, static_cast<float*>(nullptr));
+  }
   double low;
-  Differences<T> differences = {y, n};
-  WidenedSum sum;
-  Fold<false>(x, n, -1, differences, sum, static_cast<float*>(nullptr));
-  sum.Finish(&sums->differences, &low);
-  return true;
+  sum.Finish(&sums->terms, &low);
+  sum_of_differences.Finish(&sums->differences, &low);
+  return terms.AreUsual() && sums->terms >= kLeastMeasure;
 }
 
 template <class T>
@@ -212,7 +227,7 @@ struct LogitPair {
   template <class D>
   HWY_INLINE Lanes<D> operator()(D d, hn::Vec<D> x, int64_t i) const {
     Lanes<D> lanes;
-    lanes.y = LoadUpTo(d, y + i, n - i);
+    lanes.y = LoadOther(d, y, i, n);
     const auto difference = hn::Sub(x, lanes.y);
     const auto lost = LostByAnySum(x, hn::Neg(lanes.y), difference);
     lanes.product = hn::Mul(hn::Set(d, scale), difference);
