@@ -51,6 +51,25 @@ constexpr double kLog1pRatio[] = {
     0x1008p-12,           0x15756558000409p-56, 0x19d9d9b99654b5p-59, 0x128984e7dd2332p-61, 0x1cf2c5ba891dd5p-64,
     0x17c76a1541e923p-66, 0x142bd2c55a288cp-68, 0x11e9078c937ff7p-70, 0x1a2c495167d22ep-73, 0x17997984eae448p-74};
 
+template <class D>
+struct LogRatio {
+  HWY_INLINE LogRatio(D d, hn::Vec<D> e) {
+    s = hn::Div(e, hn::MulAdd(e, hn::Set(d, kLog1pRatio[0] / 2), hn::Set(d, kLog1pRatio[0])));
+    const auto z = hn::Max(hn::Mul(s, s), hn::Set(d, 0x1p-128));  // z^4 must not become subnormal
+    const auto pair = [d, z](int k) XENT_LAMBDA {
+      return hn::MulAdd(hn::Set(d, kLog1pRatio[k + 1]), z, hn::Set(d, kLog1pRatio[k]));
+    };
+    const auto z2 = hn::Mul(z, z);
+    const auto z4 = hn::Mul(z2, z2);
+    const auto low = hn::MulAdd(pair(2), z2, pair(0));
+    const auto middle = hn::MulAdd(pair(6), z2, pair(4));
+    ratio = hn::MulAdd(hn::MulAdd(pair(8), z4, middle), z4, low);
+  }
+
+  hn::Vec<D> s;
+  hn::Vec<D> ratio;
+};
+
 // Below this, e^x does not change 1 + e^x in f64.
 constexpr double kNegligibleExponent = -40.0;
 
@@ -126,18 +145,8 @@ struct Softplus {
     } else {
       const auto core = [](auto dd, auto wide) XENT_LAMBDA {
         const auto e = ExpInDoubles(dd, hn::Max(MinusMagnitude(dd, wide), hn::Set(dd, -104.0)));
-        const auto c = hn::Set(dd, kLog1pRatio[0]);
-        const auto s = hn::Div(e, hn::MulAdd(e, hn::Set(dd, kLog1pRatio[0] / 2), c));
-        const auto z = hn::Max(hn::Mul(s, s), hn::Set(dd, 0x1p-128));  // z^4 must not become subnormal
-        const auto pair = [dd, z](int k) XENT_LAMBDA {
-          return hn::MulAdd(hn::Set(dd, kLog1pRatio[k + 1]), z, hn::Set(dd, kLog1pRatio[k]));
-        };
-        const auto z2 = hn::Mul(z, z);
-        const auto z4 = hn::Mul(z2, z2);
-        const auto low = hn::MulAdd(pair(2), z2, pair(0));
-        const auto middle = hn::MulAdd(pair(6), z2, pair(4));
-        const auto ratio = hn::MulAdd(hn::MulAdd(pair(8), z4, middle), z4, low);
-        return hn::MulAdd(s, ratio, hn::IfThenZeroElse(hn::Lt(wide, hn::Zero(dd)), wide));
+        const LogRatio<decltype(dd)> log(dd, e);
+        return hn::MulAdd(log.s, log.ratio, hn::IfThenZeroElse(hn::Lt(wide, hn::Zero(dd)), wide));
       };
       return KeepNaN(d, x, InDoubles(d, x, core));
     }
@@ -267,8 +276,21 @@ struct Logistic {
     return result;
   }
 
-  // e = e^-a.
+  // e = e^-a. Without fused multiply-add the steps of f32 would round twice.
   HWY_INLINE void SetFrom(D d, hn::Vec<D> e) {
+    if constexpr (!HWY_NATIVE_FMA) {
+      softplus = InDoubles(d, e, [](auto dd, auto wide) XENT_LAMBDA {
+        const LogRatio<decltype(dd)> log(dd, wide);
+        return hn::Mul(log.s, log.ratio);
+      });
+      large = InDoubles(d, e, [](auto dd, auto wide) XENT_LAMBDA {
+        const auto one = hn::Set(dd, 1.0);
+        return hn::Div(one, hn::Add(one, wide));
+      });
+      small = InDoubles(d, e,
+                        [](auto dd, auto wide) XENT_LAMBDA { return hn::Div(wide, hn::Add(hn::Set(dd, 1.0), wide)); });
+      return;
+    }
     softplus = Log1pOfFraction(d, e);
     large = hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), e));
     small = hn::Mul(e, large);
