@@ -32,51 +32,82 @@ HWY_INLINE hn::Vec<D> Finished(Op, D d, hn::Vec<D> x, hn::Vec<D> y) {
   return y;
 }
 
-// e^x where some lanes are far to the left. By two floats, these 2^64 times as large; where e^x is subnormal, adding
-// `top` rounds to a multiple of the least subnormal number, and leaves the multiple in the lowest bits.
+// Whether no lane is in doubt.
+template <int kCount>
+HWY_INLINE bool AreSame(const Candidates<hn::PackTag<Tag<float>, kCount>>& of) {
+  const hn::RebindToUnsigned<Tag<float>> du;
+  const hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>> dus;
+  const auto differ = OrXor(dus, hn::Zero(du), hn::BitCast(dus, of.y), hn::BitCast(dus, of.other));
+  return hn::AllTrue(du, hn::Eq(differ, hn::Zero(du)));
+}
+
+// OfFar: y where lanes are out of reach but sums of two floats tell all the same, if they do.
+
+// e^x of up to 20. By two floats, these 2^64 times as large; where e^x is subnormal, adding `top` rounds to a multiple
+// of the least subnormal number, and leaves the multiple in the lowest bits.
 template <class D>
-HWY_INLINE hn::Vec<D> ExpOfFar(D d, hn::Vec<D> x) {
-  const auto least = hn::Set(d, kTwofoldLeast);
-  if (!hn::AllTrue(d, hn::Ge(x, least)) && hn::AllTrue(d, hn::Le(x, hn::Set(d, kTwofoldMost)))) {
-    const hn::RebindToUnsigned<D> du;
-    const auto bounded = hn::Max(x, hn::Set(d, -104.0f));
-    const auto scale = hn::IfThenElseZero(hn::Lt(x, least), hn::BitCast(d, hn::Set(du, 64u << 23)));
-    TwofoldPower<D> e(d, bounded);
-    e.power = hn::BitCast(d, hn::Add(hn::BitCast(du, e.power), hn::BitCast(du, scale)));
-    const auto sum = e.Exp();
-    const auto is_subnormal = hn::Lt(x, hn::Set(d, -0x1.5d589ep+6f));  // from here on e^x is at least 2^-126
-    const auto top = hn::IfThenElseZero(is_subnormal, hn::Set(d, 0x1p-62f));
-    const auto high = hn::Add(top, sum.high);
-    const auto nearest = Nearest(Exp(), d, Parts<D>{high, hn::Add(LostBySum(top, sum.high, high), sum.low)});
-    if (hn::AllTrue(d, hn::Eq(nearest.y, nearest.other))) {
-      const auto extra = hn::IfThenElse(is_subnormal, top, scale);
-      return hn::BitCast(d, hn::Sub(hn::BitCast(du, nearest.y), hn::BitCast(du, extra)));
-    }
-  }
-  return Exp()(d, x, 0);
+HWY_INLINE bool OfFar(Exp, D d, hn::Vec<D> x, hn::Vec<D>& y) {
+  if (!hn::AllTrue(d, hn::Le(x, hn::Set(d, 20.0f)))) return false;
+  const hn::RebindToUnsigned<D> du;
+  const auto sum = TwofoldPower<D, kPlaceBits == 3, 64>(d, hn::Max(x, hn::Set(d, -104.0f))).Exp();
+  const auto is_subnormal = hn::Lt(x, hn::Set(d, -0x1.5d589ep+6f));  // from here on e^x is at least 2^-126
+  const auto top = hn::IfThenElseZero(is_subnormal, hn::Set(d, 0x1p-62f));
+  const auto high = hn::Add(top, sum.high);
+  const auto nearest = Nearest(Exp(), d, Parts<D>{high, hn::Add(LostBySum(top, sum.high, high), sum.low)});
+  const auto extra = hn::IfThenElse(is_subnormal, top, hn::BitCast(d, hn::Set(du, 64u << 23)));
+  y = hn::BitCast(d, hn::Sub(hn::BitCast(du, nearest.y), hn::BitCast(du, extra)));
+  return AreSame(nearest);
 }
 
-// A vector or pack that sums of two floats cannot tell, most of it in f64. Far to the left sigmoid and softplus are
-// e^x, which takes less time.
+// Far to the left sigmoid and softplus are e^x.
+template <class D>
+HWY_INLINE bool OfFar(Sigmoid, D d, hn::Vec<D> x, hn::Vec<D>& y) {
+  return hn::AllTrue(d, hn::Lt(x, hn::Set(d, kTwofoldLeast))) && OfFar(Exp(), d, x, y);
+}
+
+template <class D>
+HWY_INLINE bool OfFar(Softplus, D d, hn::Vec<D> x, hn::Vec<D>& y) {
+  return OfFar(Sigmoid(), d, x, y);
+}
+
+template <class D>
+HWY_INLINE bool OfFar(LogSigmoid, D d, hn::Vec<D> x, hn::Vec<D>& y) {
+  const bool is_known = OfFar(Sigmoid(), d, hn::Neg(x), y);
+  y = hn::Neg(y);
+  return is_known;
+}
+
+// Of subnormal numbers, 2^149 times as large by their bits.
+template <class D>
+HWY_INLINE bool OfFar(Log, D d, hn::Vec<D> x, hn::Vec<D>& y) {
+  if (!AreWithin(x, std::numeric_limits<float>::denorm_min(), kLargestFloat)) return false;
+  const auto is_subnormal = hn::Lt(x, hn::Set(d, std::numeric_limits<float>::min()));
+  const auto shift = hn::Set(d, 0x1p23f);
+  const auto normal = hn::IfThenElse(is_subnormal, hn::Sub(hn::Or(x, shift), shift), x);
+  const LogPlace<D> place(d, normal, hn::IfThenElseZero(is_subnormal, hn::Set(d, 149.0f)));
+  const auto nearest = Nearest(Log(), d, SumOfLog(d, place));
+  y = nearest.y;
+  return AreSame(nearest);
+}
+
 template <class Op, class D>
-HWY_INLINE hn::Vec<D> InWideLanes(Op op, D d, hn::Vec<D> x) {
-  const auto far = hn::Set(d, kTwofoldLeast);
-  if constexpr (std::is_same_v<Op, Exp>) return ExpOfFar(d, x);
-  if constexpr (std::is_same_v<Op, Sigmoid> || std::is_same_v<Op, Softplus>) {
-    if (hn::AllTrue(d, hn::Lt(x, far))) return ExpOfFar(d, x);
-  }
-  if constexpr (std::is_same_v<Op, LogSigmoid>) {
-    if (hn::AllTrue(d, hn::Gt(x, hn::Neg(far)))) return hn::Neg(ExpOfFar(d, hn::Neg(x)));
-  }
-  return op(d, x, 0);
+HWY_INLINE bool OfFar(Op, D, hn::Vec<D>, hn::Vec<D>&) {
+  return false;
 }
 
-// By way of memory, so that what needs no f64 stays in registers.
-template <class Op>
-HWY_NOINLINE void InWideLanes(float* x, int count) {
-  const hn::PackTag<Tag<float>, 2> d;
-  for (int i = 0; i < count; i += 2 * static_cast<int>(LanesOf<float>())) {
-    Store<false>(InWideLanes(Op(), d, FromStorage(d, static_cast<const float*>(x + i))), d, x + i);
+// A pack out of reach, most of it in f64. By way of memory, so that what needs no f64 stays in registers.
+template <class Op, int kCount>
+HWY_NOINLINE void ReplaceFar(float* x) {
+  const hn::PackTag<Tag<float>, kCount> d;
+  const hn::PackTag<Tag<float>, 2> two;
+  hn::Pack<Tag<float>, kCount> y;
+  if (HWY_LIKELY(OfFar(Op(), d, FromStorage(d, static_cast<const float*>(x)), y))) {
+    Store<false>(y, d, x);
+    return;
+  }
+  for (int i = 0; i < kCount; i += 2) {
+    float* const at = x + i * LanesOf<float>();
+    Store<false>(Op()(two, FromStorage(two, static_cast<const float*>(at)), 0), two, at);
   }
 }
 
@@ -87,7 +118,7 @@ HWY_NOINLINE void ReplaceDoubtful(const float* x, const uint32_t* doubts, int co
   const hn::RebindToUnsigned<Tag<float>> du;
   for (int i = 0; i < count; i += static_cast<int>(LanesOf<float>())) {
     if (hn::AllTrue(du, hn::Eq(hn::Load(du, doubts + i), hn::Zero(du)))) continue;
-    hn::Store(InWideLanes(Op(), d, hn::Load(d, x + i)), d, y + i);
+    hn::Store(Op()(d, hn::Load(d, x + i), 0), d, y + i);
   }
 }
 
@@ -117,7 +148,7 @@ struct ByTwofold {
     alignas(64) float lanes[kElements];
     if (HWY_UNLIKELY(!AreWithin(x, reach.low, reach.high))) {
       Store<false>(x, d, lanes);
-      InWideLanes<Op>(lanes, kElements);
+      ReplaceFar<Op, kCount>(lanes);
       return FromStorage(d, static_cast<const float*>(lanes));
     }
     const auto candidates = NearestOf(Op(), d, x);
@@ -130,14 +161,6 @@ struct ByTwofold {
     Store<false>(candidates.Doubts(), hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>>(), bits);
     ReplaceDoubtful<Op>(lanes, bits, kElements, y);
     return FromStorage(d, static_cast<const float*>(y));
-  }
-
-  template <int kCount>
-  static HWY_INLINE bool AreSame(const Candidates<hn::PackTag<Tag<float>, kCount>>& of) {
-    const hn::RebindToUnsigned<Tag<float>> du;
-    const hn::RebindToUnsigned<hn::PackTag<Tag<float>, kCount>> dus;
-    const auto differ = OrXor(dus, hn::Zero(du), hn::BitCast(dus, of.y), hn::BitCast(dus, of.other));
-    return hn::AllTrue(du, hn::Eq(differ, hn::Zero(du)));
   }
 };
 

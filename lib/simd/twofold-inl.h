@@ -1,7 +1,7 @@
 // f32 functions in f32, correctly rounded all the same: a result is an unevaluated sum of two floats, within a bound of
 // the exact value, and rounds to one and the same float wherever it rounds so with that bound added and taken away. A
 // vector in which some lane does not, and a pack with a lane out of reach, are computed in f64 instead (but see
-// ExpOfFar in function_array.cc). All lanes of a vector at a time, not half of them: half to nine tenths of the time of
+// OfFar in function_array.cc). All lanes of a vector at a time, not half of them: half to nine tenths of the time of
 // f64. For AVX-512 and AVX2, where one permutation looks up 32 or 8 floats; the bits are everybody's, since a result
 // has only one correct rounding. The proof is `xent ulp FUNCTION --exhaustive`.
 //
@@ -135,12 +135,12 @@ HWY_INLINE Candidates<D> Nearest(Op op, D d, const SquareParts<D>& sum) {
 }
 
 // e^x = power (1 + head + tail), tail far below 1. kKeepsSquare: r^2/2 is in the head, and its rounding error is not
-// lost; else it is in the tail, which suffices where r is small and the 1 stays.
-template <class D, bool kKeepsSquare = kPlaceBits == 3>
+// lost; else it is in the tail, which suffices where r is small and the 1 stays. The power has so many octaves more.
+template <class D, bool kKeepsSquare = kPlaceBits == 3, int kOctaves = 0>
 struct TwofoldPower {
   HWY_INLINE TwofoldPower(D d, hn::Vec<D> x) {
     const hn::RebindToUnsigned<D> du;
-    const auto magic = hn::Set(d, 0x1.8p23f);
+    const auto magic = hn::Set(d, 0x1.8p23f + kOctaves * kPlaces);
     const auto shifted = hn::MulAdd(x, hn::Set(d, kPlaces * 0x1.715476p0f), magic);
     const auto n = hn::Sub(shifted, magic);
     const auto r = hn::NegMulAdd(n, hn::Set(d, kTwofoldTurn[0]), x);  // exact
@@ -303,12 +303,15 @@ HWY_INLINE SquareParts<D> SumOf(LogSigmoid, D d, hn::Vec<D> x) {
 
 template <class D>
 struct LogPlace {
-  HWY_INLINE LogPlace(D d, hn::Vec<D> x) {
+  HWY_INLINE LogPlace(D d, hn::Vec<D> x) : LogPlace(d, x, hn::Zero(d)) {}
+
+  // Of x 2^-octaves.
+  HWY_INLINE LogPlace(D d, hn::Vec<D> x, hn::Vec<D> octaves) {
     const hn::RebindToUnsigned<D> du;
     const hn::RebindToSigned<D> di;
     bits = hn::Sub(hn::BitCast(du, x), hn::Set(du, kTwofoldLogLowBits));
     const auto index = hn::BitCast(d, hn::ShiftRight<23 - kPlaceBits>(bits));
-    const auto k = hn::ConvertTo(d, hn::ShiftRight<23>(hn::BitCast(di, bits)));
+    const auto k = hn::Sub(hn::ConvertTo(d, hn::ShiftRight<23>(hn::BitCast(di, bits))), octaves);
     inverse = LookUp(d, kTwofoldLogInverses, index);
     offset = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[0]), LookUp(d, kTwofoldLogs, index));  // exact
     offset_low = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[1]), LookUp(d, kTwofoldLogsLow, index));
@@ -321,14 +324,17 @@ struct LogPlace {
 };
 
 template <class D>
-HWY_INLINE SquareParts<D> SumOf(Log, D d, hn::Vec<D> x) {
+HWY_INLINE SquareParts<D> SumOfLog(D d, const LogPlace<D>& place) {
   const hn::RebindToUnsigned<D> du;
-  const auto one = hn::Set(d, 1.0f);
-  const LogPlace<D> place(d, x);
   const auto fraction = hn::And(place.bits, hn::Set(du, 0x7FFFFFu));
   const auto m = hn::BitCast(d, hn::Add(fraction, hn::Set(du, kTwofoldLogLowBits)));
-  const auto r = hn::MulSub(m, place.inverse, one);  // exact
+  const auto r = hn::MulSub(m, place.inverse, hn::Set(d, 1.0f));  // exact
   return TwofoldLog1p(d, r, r, place.offset, place.offset_low);
+}
+
+template <class D>
+HWY_INLINE SquareParts<D> SumOf(Log, D d, hn::Vec<D> x) {
+  return SumOfLog(d, LogPlace<D>(d, x));
 }
 
 template <class D>
