@@ -88,7 +88,7 @@ struct Parts {
   hn::Vec<D> low;
 };
 
-// What rounding a + b to `sum` lost, if |a| >= |b| or a = 0.
+// What rounding a + b to `sum` lost, if |a| >= |b|, or a is a multiple of the last place of b (as 0 is).
 template <class V>
 HWY_INLINE V LostBySum(const V& a, const V& b, const V& sum) {
   return hn::Sub(b, hn::Sub(sum, a));

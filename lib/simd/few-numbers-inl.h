@@ -22,18 +22,19 @@ namespace xent {
 namespace HWY_NAMESPACE {
 
 // ln 2 and the logarithms of a table in two parts each, the first so coarse that multiples of ln 2 and a logarithm add
-// up without rounding; short numbers close to the inverses of a place's middle; (log(1 + r) - r) / r^2, lowest degree
-// first. Made by tools/coefficients.
+// up without rounding; numbers close to the inverses of a place's middle; (log(1 + r) - r) / r^2, lowest degree first.
+// Made by tools/coefficients.
 constexpr float kFewLn2[] = {0xb172p-16f, 0xbfbe8ep-43f};
-constexpr float kFewLogInverses[] = {0xbp-3f, 0xap-3f, 0x98p-7f, 0x88p-7f, 0x8p-3f, 0xe8p-8f, 0xdp-4f, 0xcp-4f};
-constexpr float kFewLogs[] = {-0xa30cp-17f, -0xe48p-14f, -0xaffap-18f, -0xf85p-16f,
-                              0x0p-24f,     0xc99cp-19f, 0xd4ap-14f,   0x934bp-17f};
-constexpr float kFewLogsLow[] = {-0xbc21c6p-42f, 0x838656p-43f,  0xf8f587p-43f,  -0xc30046p-43f,
-                                 0x0p-24f,       -0x868a9bp-42f, -0x961ba9p-42f, 0x844d37p-44f};
-constexpr float kFewLogTail[] = {-0x8p-4f, 0xaaaa8bp-25f, -0xffffcap-26f, 0xcd9903p-26f, -0xab5c12p-26f};
+constexpr float kFewLogInverses[] = {0xaabp-11f, 0x9d9p-11f, 0x925p-11f, 0x889p-11f,
+                                     0x8p-3f,    0xe39p-12f, 0xccdp-12f, 0xba3p-12f};
+constexpr float kFewLogs[] = {-0x935bp-17f, -0xd4c8p-18f, -0x88ecp-18f, -0x849cp-19f,
+                              0x0p-24f,     0xf128p-19f,  0xe47p-14f,   0xa308p-17f};
+constexpr float kFewLogsLow[] = {-0x824d42p-44f, 0x96e3a4p-42f, -0xe5e29p-39f,  -0xc29d0ep-43f,
+                                 0x0p-24f,       0xee055ep-45f, -0x834657p-43f, 0xbc29c6p-42f};
+constexpr float kFewLogTail[] = {-0x8p-4f, 0xaaaa7bp-25f, -0xffffafp-26f, 0xcdc76ap-26f, -0xab841dp-26f};
 
 // The mantissa, less these bits, has the place in the tables on top, and 1 in the middle of a place.
-constexpr uint32_t kFewLogLowBits = 0x3F350000u;
+constexpr uint32_t kFewLogLowBits = 0x3F380000u;
 
 // Rows with smaller sums or labels further from 0, and larger sums, are careful: for the others no product overflows,
 // and no probability is below the smallest normal number.
