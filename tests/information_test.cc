@@ -321,6 +321,36 @@ TEST(Information, DivergencesOfNearlyEqualDistributionsKeepTheirDigits) {
   });
 }
 
+// p / q of 2^-10 to 2^-30: (p - q) / q is close to -1, where it would have few digits of the quotient, or none.
+TEST(Information, DivergencesOfFarProbabilitiesKeepTheirDigits) {
+  long double most = 0;
+  ForEveryIsa([&most](const std::string&) {
+    for (const xent_measure measure : {XENT_KL_DIVERGENCE, XENT_JENSEN_SHANNON}) {
+      RowsProblem problem(measure, XENT_F32, 2000, 2);
+      Random random(6);
+      for (int64_t r = 0; r < problem.rows; ++r) {
+        const double q = random.Uniform(0.1, 0.9);
+        const double p = q * std::exp2(random.Uniform(-30, -10));
+        const int64_t small = r % 2;
+        SetElement(problem.p.data(), XENT_F32, 2 * r + small, p);
+        SetElement(problem.p.data(), XENT_F32, 2 * r + 1 - small, 1 - p);
+        SetElement(problem.q.data(), XENT_F32, 2 * r + small, q);
+        SetElement(problem.q.data(), XENT_F32, 2 * r + 1 - small, 1 - q);
+        if (r % 3 == 0) std::swap(problem.p, problem.q);
+      }
+      const RowsResults results = MustRun(problem);
+      for (int64_t r = 0; r < problem.rows; ++r) {
+        const long double exact = static_cast<long double>(Expect(problem, r).value);
+        const long double error = UlpError(Element(results.rows.data(), XENT_F32, r), exact, FormatOf(XENT_F32));
+        ASSERT_LE(error, 4) << measure << " row " << r << ": " << static_cast<double>(problem.P(r, r % 2)) << ", "
+                               << static_cast<double>(problem.Q(r, r % 2));
+        most = std::max(most, error);
+      }
+    }
+  });
+  std::printf("rows of p far below q, or q below p %.3Lf ULP\n", most);
+}
+
 TEST(Information, DivergencesOfLogitsAreNeverNegative) {
   ForEveryIsa([](const std::string&) {
     for (const xent_measure measure : {XENT_KL_DIVERGENCE, XENT_JENSEN_SHANNON}) {

@@ -85,27 +85,29 @@ HWY_INLINE hn::Vec<D> NearLog(D d, hn::Vec<D> f, hn::Vec<D> k) {
   return hn::MulAdd(k, hn::Set(d, kLn2F32), hn::MulAdd(f2, tail, f));
 }
 
-// g(d) = (1 + d) log(1 + d) - d for d >= -1. With 1 + d = 2^k (1 + f), |f| <= 1/3:
+// g(d) = (1 + d) log(1 + d) - d for d >= -1, given as x = d and base = 1 or, below -1/2, where rounding d would cost
+// 1 + d its digits, as x = 1 + d and base = 0. With 1 + d = 2^k (1 + f), |f| <= 1/3:
 //   g(d) = 2^k g(f) + (1 + d) k ln 2 + 1 - 2^k    g(f) = f^2 (1/2 + (tail + tail f - f / 2))
 // where what cancels, k (d + 1) and 1 - 2^k, is exact but for the low part of ln 2.
 template <class D>
-HWY_INLINE hn::Vec<D> DivergenceOf(D d, hn::Vec<D> x) {
+HWY_INLINE hn::Vec<D> DivergenceOf(D d, hn::Vec<D> x, hn::Vec<D> base) {
   const hn::RebindToUnsigned<D> du;
   const hn::RebindToSigned<D> di;
   const auto one = hn::Set(d, 1.0f);
   const auto half = hn::Set(d, 0.5f);
-  const auto bits = hn::Sub(hn::BitCast(du, hn::Add(one, x)), hn::Set(du, kTwoThirdsBits));
+  const auto ratio = hn::Add(base, x);
+  const auto bits = hn::Sub(hn::BitCast(du, ratio), hn::Set(du, kTwoThirdsBits));
   const auto k = hn::ConvertTo(d, hn::ShiftRight<23>(hn::BitCast(di, bits)));
   const auto exponent = hn::AndNot(hn::Set(du, 0x7FFFFFu), bits);
   const auto inverse = hn::BitCast(d, hn::Sub(hn::BitCast(du, one), exponent));  // 2^-k
   const auto power = hn::BitCast(d, hn::Add(hn::BitCast(du, one), exponent));    // 2^k
-  const auto f = hn::MulAdd(x, inverse, hn::Sub(inverse, one));                  // x itself where k is 0
+  const auto f = hn::MulAdd(x, inverse, hn::MulSub(base, inverse, one));         // x itself where k is 0
   const auto f2 = hn::Mul(f, f);
   const auto tail = NearLogTail(d, f, f2);
   const auto near = hn::Mul(f2, hn::Add(half, hn::NegMulAdd(half, f, hn::MulAdd(tail, f, tail))));
   const auto turns = hn::Mul(k, hn::Set(d, kExpLn2F32[0]));  // exact
-  const auto low = hn::Mul(k, hn::Set(d, kExpLn2F32[1]));
-  const auto rest = hn::Add(hn::MulAdd(turns, x, hn::Add(turns, hn::Sub(one, power))), hn::MulAdd(low, x, low));
+  const auto low = hn::Mul(hn::Mul(k, hn::Set(d, kExpLn2F32[1])), ratio);
+  const auto rest = hn::Add(hn::MulAdd(turns, x, hn::MulAdd(turns, base, hn::Sub(one, power))), low);
   return hn::MulAdd(power, near, rest);
 }
 

@@ -65,20 +65,22 @@ struct CrossEntropyTerms {
   Range of_q;
 };
 
-// Of p and q, which may be 0 together.
+// (p - q) / q and 1 or, where p is less than half of q, p / q and 0: what DivergenceOf takes. Both may be 0.
 template <class D>
 struct Quotient {
   HWY_INLINE Quotient(D d, hn::Vec<D> p, hn::Vec<D> q) {
+    const auto one = hn::Set(d, 1.0f);
     const auto is_nothing = hn::Lt(q, hn::Set(d, std::numeric_limits<float>::min()));
-    difference = hn::Sub(p, q);
-    whole = hn::IfThenElse(is_nothing, hn::Set(d, 1.0f), q);
-    relative = hn::Div(difference, whole);
+    const auto is_less = hn::Lt(hn::Add(p, p), q);
+    whole = hn::IfThenElse(is_nothing, one, q);
+    value = hn::Div(hn::IfThenElse(is_less, p, hn::Sub(p, q)), whole);
+    base = hn::IfThenZeroElse(is_less, one);
     is_lost = hn::And(is_nothing, hn::Gt(p, hn::Zero(d)));
   }
 
-  hn::Vec<D> difference;
   hn::Vec<D> whole;  // q, or 1
-  hn::Vec<D> relative;
+  hn::Vec<D> value;
+  hn::Vec<D> base;
   hn::Mask<D> is_lost;
 };
 
@@ -93,9 +95,9 @@ struct DivergenceTerms {
     const Quotient<D> quotient(d, p, other);
     weights.Add(d, p);
     weights.Add(d, other);
-    const auto ratio = hn::Add(quotient.relative, hn::Set(d, 1.0f));
+    const auto ratio = hn::Add(quotient.base, quotient.value);
     ratios.Add(d, hn::IfThenElse(quotient.is_lost, hn::Set(d, 2.0f * kMostRatio), ratio));
-    return hn::Mul(quotient.whole, DivergenceOf(d, quotient.relative));
+    return hn::Mul(quotient.whole, DivergenceOf(d, quotient.value, quotient.base));
   }
 
   HWY_INLINE bool AreUsual() const { return weights.IsUpTo(kMostWeight) && ratios.IsUpTo(kMostRatio); }
@@ -106,7 +108,8 @@ struct DivergenceTerms {
   Range ratios;
 };
 
-// Half the divergences of p and q from their mean. With d = (p - q) / (p + q) these are d and -d.
+// Half the divergences of p and q from their mean. With d = |p - q| / (p + q) these are d and -d; 1 - d is twice the
+// lesser one's share.
 template <class T>
 struct MixtureTerms {
   template <class>
@@ -117,11 +120,16 @@ struct MixtureTerms {
     const auto other = LoadOther(d, q, i, n);
     weights.Add(d, p);
     weights.Add(d, other);
+    const auto one = hn::Set(d, 1.0f);
     const auto sum = hn::Add(p, other);
     const auto is_nothing = hn::Lt(sum, hn::Set(d, std::numeric_limits<float>::min()));
-    const auto relative = hn::Div(hn::Sub(p, other), hn::IfThenElse(is_nothing, hn::Set(d, 1.0f), sum));
-    const auto both = hn::Add(DivergenceOf(d, relative), DivergenceOf(d, hn::Neg(relative)));
-    return hn::Mul(hn::Mul(sum, hn::Set(d, 0.25f)), both);
+    const auto whole = hn::IfThenElse(is_nothing, one, sum);
+    const auto lesser = hn::Min(p, other);
+    const auto relative = hn::Div(hn::Sub(hn::Max(p, other), lesser), whole);
+    const auto is_far = hn::Gt(relative, hn::Set(d, 0.5f));
+    const auto value = hn::IfThenElse(is_far, hn::Div(hn::Add(lesser, lesser), whole), hn::Neg(relative));
+    const auto of_lesser = DivergenceOf(d, value, hn::IfThenZeroElse(is_far, one));
+    return hn::Mul(hn::Mul(sum, hn::Set(d, 0.25f)), hn::Add(DivergenceOf(d, relative, one), of_lesser));
   }
 
   HWY_INLINE bool AreUsual() const { return weights.IsUpTo(kMostWeight); }
