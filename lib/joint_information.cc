@@ -167,8 +167,14 @@ class Joint {
         std::fill(q_, q_ + n, of_rows_[row].Value());
         return;
       case XENT_MUTUAL_INFORMATION:
-        // log(n / e) is -log(e / n).
+        // log(n / e) is -log(e / n). In a row that is empty so far n is all of the row, and so in a column.
         FillExpected(row, begin, n);
+        for (int64_t i = 0; i < n; ++i) {
+          const double x = of_rows_[row].Value(), y = of_columns_[begin + i].Value();
+          if (x != 0.0 && y != 0.0) continue;
+          n_[i] = total_.Value();
+          q_[i] = x == 0.0 ? y : x;
+        }
         return;
       case XENT_ROW_ENTROPY:
         std::fill(n_, n_ + n, of_rows_[row].Value());

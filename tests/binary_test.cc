@@ -365,6 +365,9 @@ TEST(SigmoidCorner, InfinitiesNanAndTargets) {
     for (const double gamma : {0.5, 1.0, 2.0}) {
       BinaryProblem focal(dtype, dtype, 1, 1, 1);
       focal.options.focal_gamma = gamma;
+      BinaryProblem weightless = focal;
+      weightless.options.focal_alpha = 0;
+      ExpectCorners({{"NaN without weight", kNan, 1, 0, 0}}, weightless);
       ExpectCorners({{"+inf as it should be", kInf, 1, 0, 0},
                      {"+inf wrongly", kInf, 0, kInf, 1},
                      {"-inf as it should be", -kInf, 0, 0, 0},

@@ -343,7 +343,7 @@ TEST(Information, DivergencesOfFarProbabilitiesKeepTheirDigits) {
         const long double exact = static_cast<long double>(Expect(problem, r).value);
         const long double error = UlpError(Element(results.rows.data(), XENT_F32, r), exact, FormatOf(XENT_F32));
         ASSERT_LE(error, 4) << measure << " row " << r << ": " << static_cast<double>(problem.P(r, r % 2)) << ", "
-                               << static_cast<double>(problem.Q(r, r % 2));
+                            << static_cast<double>(problem.Q(r, r % 2));
         most = std::max(most, error);
       }
     }
@@ -705,6 +705,23 @@ TEST(Joint, GradientsAreDerivatives) {
     const xent_logits own = xent_logits_rows(cells.data(), XENT_F64, 5, 7);
     ASSERT_EQ(xent_joint_information(&own, 2, nullptr, measure, cells.data()), XENT_OK);
     EXPECT_EQ(cells, gradient);
+  }
+}
+
+// From the right, which is the only side: a cell there makes up all of its row, or column.
+TEST(Joint, MutualInformationHasGradientsInEmptyRowsAndColumns) {
+  for (const bool is_column : {false, true}) {
+    Table table(2, 2);
+    table.cells = {1, is_column ? 0.0 : 2.0, is_column ? 2.0 : 0.0, 0};
+    std::vector<double> gradient(4);
+    const xent_logits view = xent_logits_rows(table.cells.data(), XENT_F64, 2, 2);
+    ASSERT_EQ(xent_joint_information(&view, 2, nullptr, XENT_MUTUAL_INFORMATION, gradient.data()), XENT_OK);
+    for (const size_t i : {is_column ? size_t{1} : size_t{2}, size_t{3}}) {
+      Table more = table;
+      more.cells[i] = 1e-9;
+      EXPECT_NEAR(gradient[i], more.Measure(2)[3] * 1e9, 1e-7) << is_column << " " << i;
+      EXPECT_GT(gradient[i], 0.1);
+    }
   }
 }
 

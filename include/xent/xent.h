@@ -778,8 +778,10 @@ static inline xent_binary_outputs xent_binary_outputs_none(void) {
  *
  * Errors against the exact value, in units in the last place, at every finite logit: loss of targets 0 and 1 2; gradient
  * of targets 0 and 1 4, of others of the sum of the magnitudes of its terms. Weights, smoothing and soft targets: loss 4.
- * With a focal factor f64 has 3 g more; f32 is computed in f64 and rounded once, but for g = 2 with targets 0 and 1, without
- * smoothing and with fused multiply-add: there f32 has the bounds of no factor, with alpha too, in a fourth of the time. bf16 and f16
+ * Several weights, positive weights and upstream factors at once: one more for each but the first. With a focal factor f64
+ * has 1 + 5 g more; f32 is computed in f64 and rounded once (and once by each weight, upstream factor and mean), but for
+ * g = 2 with targets 0 and 1, without smoothing and with fused multiply-add: there f32 has the bounds of no factor, with
+ * alpha too, in a fourth of the time. Products of an input and a weight beyond the largest number are infinite. bf16 and f16
  * gradients are rounded once, from f32. Results below the normal numbers keep what their type can hold, times the weights.
  *
  * Special values: a term whose coefficient is 0 is 0, so that target 1 at x = +inf loses nothing and target 0 +inf. NaN

@@ -2,8 +2,8 @@
 // after smoothing, a = pos_weight t and b = 1 - t:
 //   loss = (a + b) L + |x| (a if x < 0, else b)         gradient = b sigma(x) - a sigma(-x)
 // No term of the loss is negative, so that nothing cancels, nor does in the gradient of a hard target. f32 logits are
-// computed in f32; logarithms of probabilities and, but for focal-inl.h, the
-// focal factor in f64, rounded once.
+// computed in f32 (without fused multiply-add, from e^-|x| on, in f64); logarithms of probabilities and, but for
+// focal-inl.h, the focal factor in f64, rounded once.
 
 #if defined(XENT_SIMD_BINARY_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef XENT_SIMD_BINARY_INL_H_
@@ -253,8 +253,10 @@ struct FocalForm {
     const auto slope = hn::Mul(hn::Sub(weights.b, weights.t), hn::Mul(sigmoid, of_minus));
     const auto ratio = hn::IfThenZeroElse(hn::Eq(slope, zero), hn::Div(slope, hn::IfThenElse(hn::Eq(q, zero), one, q)));
     const auto of_power = hn::Mul(hn::Set(d, terms.gamma), TimesFactor(d, ratio, plain.loss));
-    return {power.Scale(d, TimesFactor(d, factor, plain.loss)),
-            power.Scale(d, TimesFactor(d, factor, hn::Add(plain.gradient, of_power)))};
+    const auto is_nothing = hn::Eq(balance, zero);  // of an input that is none, too
+    const auto loss = power.Scale(d, TimesFactor(d, factor, plain.loss));
+    const auto gradient = power.Scale(d, TimesFactor(d, factor, hn::Add(plain.gradient, of_power)));
+    return {hn::IfThenZeroElse(is_nothing, loss), hn::IfThenZeroElse(is_nothing, gradient)};
   }
 };
 
