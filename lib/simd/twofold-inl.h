@@ -305,6 +305,20 @@ struct LogPlace {
     offset_low = hn::MulAdd(k, hn::Set(d, kTwofoldLn2[1]), LookUp(d, kTwofoldLogsLow, index));
   }
 
+  // The mantissa, which `inverse` is close to the inverse of.
+  HWY_INLINE hn::Vec<D> Mantissa(D d) const {
+    const hn::RebindToUnsigned<D> du;
+    const auto fraction = hn::And(bits, hn::Set(du, 0x7FFFFFu));
+    return hn::BitCast(d, hn::Add(fraction, hn::Set(du, kTwofoldLogLowBits)));
+  }
+
+  // The same of the number itself.
+  HWY_INLINE hn::Vec<D> InverseOfAll(D d) const {
+    const hn::RebindToUnsigned<D> du;
+    const auto exponent = hn::AndNot(hn::Set(du, 0x7FFFFFu), bits);
+    return hn::BitCast(d, hn::Sub(hn::BitCast(du, inverse), exponent));
+  }
+
   hn::Vec<hn::RebindToUnsigned<D>> bits;
   hn::Vec<D> inverse;
   hn::Vec<D> offset;
@@ -313,10 +327,7 @@ struct LogPlace {
 
 template <class D>
 HWY_INLINE SquareParts<D> SumOfLog(D d, const LogPlace<D>& place) {
-  const hn::RebindToUnsigned<D> du;
-  const auto fraction = hn::And(place.bits, hn::Set(du, 0x7FFFFFu));
-  const auto m = hn::BitCast(d, hn::Add(fraction, hn::Set(du, kTwofoldLogLowBits)));
-  const auto r = hn::MulSub(m, place.inverse, hn::Set(d, 1.0f));  // exact
+  const auto r = hn::MulSub(place.Mantissa(d), place.inverse, hn::Set(d, 1.0f));  // exact
   return TwofoldLog1p(d, r, r, place.offset, place.offset_low);
 }
 
@@ -327,11 +338,9 @@ HWY_INLINE SquareParts<D> SumOf(Log, D d, hn::Vec<D> x) {
 
 template <class D>
 HWY_INLINE SquareParts<D> SumOf(Log1p, D d, hn::Vec<D> x) {
-  const hn::RebindToUnsigned<D> du;
   const auto one = hn::Set(d, 1.0f);
   const LogPlace<D> place(d, hn::Add(one, x));
-  const auto exponent = hn::AndNot(hn::Set(du, 0x7FFFFFu), place.bits);
-  const auto inverse = hn::BitCast(d, hn::Sub(hn::BitCast(du, place.inverse), exponent));
+  const auto inverse = place.InverseOfAll(d);
   const auto product = hn::Mul(x, inverse);
   const auto difference = hn::Sub(inverse, one);
   const auto lost = hn::Sub(inverse, hn::Add(difference, one));
@@ -345,18 +354,13 @@ HWY_INLINE SquareParts<D> SumOf(Log1p, D d, hn::Vec<D> x) {
 // log(p) where `of_p`, else log(1 - p): of a number that is not below the smallest normal one.
 template <class D>
 HWY_INLINE Candidates<D> NearestLogOfEither(D d, hn::Vec<D> p, hn::Mask<D> of_p) {
-  const hn::RebindToUnsigned<D> du;
   const auto one = hn::Set(d, 1.0f);
   const auto rest = hn::Sub(one, p);
   const auto y = hn::IfThenElse(of_p, p, rest);
   const auto y_low = hn::IfThenZeroElse(of_p, hn::Sub(hn::Sub(one, rest), p));
   const LogPlace<D> place(d, y);
-  const auto fraction = hn::Set(du, 0x7FFFFFu);
-  const auto m = hn::BitCast(d, hn::Add(hn::And(place.bits, fraction), hn::Set(du, kTwofoldLogLowBits)));
-  const auto exponent = hn::AndNot(fraction, place.bits);
-  const auto inverse = hn::BitCast(d, hn::Sub(hn::BitCast(du, place.inverse), exponent));
-  const auto near = hn::MulSub(m, place.inverse, one);  // exact
-  const auto lost = hn::Mul(y_low, inverse);
+  const auto near = hn::MulSub(place.Mantissa(d), place.inverse, one);  // exact
+  const auto lost = hn::Mul(y_low, place.InverseOfAll(d));
   const auto r = hn::Add(near, lost);
   const auto base = hn::IfThenZeroElse(hn::Lt(hn::Abs(r), hn::Set(d, 0x1p-40f)), r);
   const auto r_low = LostBySum(near, lost, r);
